@@ -148,8 +148,11 @@ class Sink(Protocol):
     def fail(self, call: int, error: Exception, /) -> None:
         """Queue an error (an `EtcdError`) as the answer of `call`."""
 
+    def is_open(self, call: int, /) -> bool:
+        """Whether somebody still waits for the answer of `call`."""
+
     def flush(self) -> None:
-        """Write what was queued, once per turn."""
+        """Write what was queued, once per turn; a broken connection is not the caller's trouble."""
 
 
 class Trace(Protocol):

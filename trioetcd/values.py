@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple, NewType
 
 __all__ = [
+    "SERVER_VERSION",
     "ClusterID",
     "Index",
     "LeaseID",
@@ -35,6 +36,9 @@ MemberID = NewType("MemberID", int)
 
 ClusterID = NewType("ClusterID", int)
 """A cluster's number, 64 bits (etcd)."""
+
+SERVER_VERSION: Final = "3.7.1"
+"""The etcd release whose behaviour is answered for; here, where `--version` gets it at once."""
 
 INT64_MAX: Final = 2**63 - 1
 UINT64_MAX: Final = 2**64 - 1

@@ -1,1 +1,13 @@
-"""To be written."""
+"""Leases: keys that go away when nobody renews them.
+
+Here live which leases there are, which keys hang on them, and, on the leader, when each expires.
+That an expired lease is revoked through the log, and that its keys are deleted, is decided
+elsewhere; time comes in as an argument.
+"""
+
+from __future__ import annotations
+
+from trioetcd.lease.lease import LEASE_TTL_MAX
+from trioetcd.lease.lessor import Lessor
+
+__all__ = ["LEASE_TTL_MAX", "Lessor"]

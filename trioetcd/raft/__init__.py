@@ -1,1 +1,54 @@
-"""To be written."""
+"""Consensus and nothing else: values in, values out; no I/O, no clock, no chance of its own.
+
+The contract with the owner, round after round::
+
+    tick · propose  →  ready  →  persist  →  apply  →  advance
+
+1. ``tick()`` when time passes, ``campaign()`` at once as a sole voter, ``propose(datas)``.
+2. ``ready(writable=...)`` says as one value what to persist and what to apply.
+3. The owner puts hard state and groups into *one* atomic, synced batch and calls ``persist``;
+   when, and only when, the batch is durable, it calls ``persisted``. At most one batch is in
+   flight; whatever is proposed meanwhile waits for the next one.
+4. The owner applies ``committed`` in order. They are committed *and* durable here.
+5. ``advance(applied)`` says how far it has come.
+
+What must not live here: what an entry means, how bytes reach a disk or a peer.
+"""
+
+from __future__ import annotations
+
+from trioetcd.raft.config import RaftConfig
+from trioetcd.raft.entry import (
+    GROUP_OVERHEAD,
+    ConfState,
+    CorruptGroupError,
+    Group,
+    HardState,
+    Role,
+    SoftState,
+    decode_group,
+    encode_group,
+)
+from trioetcd.raft.log import Log
+from trioetcd.raft.quorum import VoteOutcome, committed_index, vote_outcome
+from trioetcd.raft.raft import Raft
+from trioetcd.raft.ready import Ready
+
+__all__ = [
+    "GROUP_OVERHEAD",
+    "ConfState",
+    "CorruptGroupError",
+    "Group",
+    "HardState",
+    "Log",
+    "Raft",
+    "RaftConfig",
+    "Ready",
+    "Role",
+    "SoftState",
+    "VoteOutcome",
+    "committed_index",
+    "decode_group",
+    "encode_group",
+    "vote_outcome",
+]

@@ -1,1 +1,52 @@
-"""To be written."""
+"""One member, deterministic: consensus, state machine and the order of persistence, as one value.
+
+``step(inputs, now) -> outputs`` and nothing else; `runtime` drives it with a real disk and clock,
+a simulator with bad ones.
+
+What must not live here: what commands mean (`statemachine`), how rows reach a disk (`storage`),
+tasks, threads, time.
+"""
+
+from __future__ import annotations
+
+from trioetcd.replica.config import ReplicaConfig
+from trioetcd.replica.inputs import (
+    BarrierRequested,
+    Input,
+    Persisted,
+    Proposal,
+    Proposed,
+    ReadRequested,
+    Stopped,
+    Tick,
+    Ticket,
+)
+from trioetcd.replica.outputs import Outputs, Persist, Published, Resolved
+from trioetcd.replica.overlay import Overlay
+from trioetcd.replica.replica import Replica, ReplicaStatistics
+from trioetcd.replica.rows import CorruptLog, Recovered, bootstrap, check_chain, recover
+
+__all__ = [
+    "BarrierRequested",
+    "CorruptLog",
+    "Input",
+    "Outputs",
+    "Overlay",
+    "Persist",
+    "Persisted",
+    "Proposal",
+    "Proposed",
+    "Published",
+    "ReadRequested",
+    "Recovered",
+    "Replica",
+    "ReplicaConfig",
+    "ReplicaStatistics",
+    "Resolved",
+    "Stopped",
+    "Tick",
+    "Ticket",
+    "bootstrap",
+    "check_chain",
+    "recover",
+]

@@ -1,1 +1,36 @@
-"""To be written."""
+"""Committed commands, applied: the same commands in the same order give the same state.
+
+Here lives what each request does to keys, leases and alarms, and what is refused before it is
+proposed. Nothing here asks for the time (but for what is local to a leader), draws a number,
+or knows of the log, of clients and of disks.
+
+Modules: `command` (the envelope in the log), `validation` (checks without state), `gates`
+(alarms and quota), `alarms`, `txn` (transactions), `applier`.
+"""
+
+from __future__ import annotations
+
+from trioetcd.statemachine import gates, validation
+from trioetcd.statemachine.alarms import Alarms
+from trioetcd.statemachine.applier import Applier, Outcome, Steps
+from trioetcd.statemachine.command import (
+    COMMAND_FORMAT,
+    HEAD,
+    CommandKind,
+    decode_command,
+    encode_command,
+)
+
+__all__ = [
+    "COMMAND_FORMAT",
+    "HEAD",
+    "Alarms",
+    "Applier",
+    "CommandKind",
+    "Outcome",
+    "Steps",
+    "decode_command",
+    "encode_command",
+    "gates",
+    "validation",
+]

@@ -1,1 +1,22 @@
-"""To be written."""
+"""Rows on a disk: LevelDB and its twin in memory, the data directory, opening after a crash.
+
+Blocking I/O, called from threads or before the loop begins. What the rows mean is `replica`'s
+business; the only rows read here are the batch chain's, through `trioetcd.replica.rows`.
+"""
+
+from __future__ import annotations
+
+from trioetcd.storage.data_dir import DataDir, DataDirError, ExitCode
+from trioetcd.storage.leveldb import open_leveldb
+from trioetcd.storage.memory import MemoryBackend
+from trioetcd.storage.recovery import open_member_store, remember_identity
+
+__all__ = [
+    "DataDir",
+    "DataDirError",
+    "ExitCode",
+    "MemoryBackend",
+    "open_leveldb",
+    "open_member_store",
+    "remember_identity",
+]

@@ -1,1 +1,1 @@
-"""To be written."""
+"""Sockets and TLS: listeners, streams, credentials. Knows nothing of etcd."""

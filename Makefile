@@ -1,0 +1,68 @@
+# Two commands do all the set-up on a fresh machine with Python 3.11 or newer and make:
+#   make run     one secure member on https://localhost:2379
+#   make test    the fast suite
+# The rest is for those who work on trioetcd: `make help` lists it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BUDGET ?= 60m
+# Two workers on two cores; -n 0 runs the tests in this process.
+WORKERS ?= 2
+
+.PHONY: help run test fast check format tidy ci proof bench clean clients
+
+help:
+	@echo "make run             build .venv, start one secure member, say how to talk to it"
+	@echo "make test            the fast suite, interop with real etcd clients included"
+	@echo "make fast            the inner loop: no slow, interop or proof tests"
+	@echo "make check           ruff, mypy --strict, import-linter, tidy"
+	@echo "make ci              make check and the short proofs (kills, power cuts, faults)"
+	@echo "make proof           the long proofs for BUDGET=60m; cumulative, docs/track-record.md"
+	@echo "make bench           side by side with real etcd 3.5.1; ETCD=path for another one"
+	@echo "make format          let ruff format everything"
+
+$(VENV)/run.stamp: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/test.stamp: pyproject.toml $(VENV)/run.stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+run: $(VENV)/run.stamp
+	@exec $(BIN)/python -m trioetcd --log-format console
+
+test: $(VENV)/test.stamp clients
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not proof"
+
+fast: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not interop and not proof"
+
+check: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/tidy
+
+ci: check clients
+	$(BIN)/python -m pytest -m proof
+
+proof: $(VENV)/test.stamp
+	$(BIN)/python tests/proof/proof.py --budget $(BUDGET)
+
+bench: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/bench.py
+
+format: $(VENV)/test.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The foreign clients of the interop tests that need an environment of their own.
+clients: $(VENV)/test.stamp
+	@$(BIN)/python tests/interop/prepare.py
+
+clean:
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

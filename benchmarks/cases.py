@@ -1,0 +1,186 @@
+"""What is measured: each case takes a freshly started member and gives named figures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.proof.member import Member
+
+from benchmarks.loadgen import Report, load
+
+__all__ = ["CASES", "Case", "Figures"]
+
+Figures = dict[str, float]
+KEYS: Final = 10_000
+CONNECTIONS: Final = 10
+SETTLE_SECONDS: Final = 3.0
+MILLION: Final = 1_000_000
+SIZES: Final = (100_000, 300_000, 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row of the bench.
+
+    Attributes:
+        name: as in the table.
+        measure: what to do with the member for how many seconds.
+        figure: the figure whose medians are compared.
+        unit: its unit.
+        more_is_better: how the ratio is to be read.
+        once: takes long and is done once, whatever the number of runs.
+        goal: what docs/performance.md promises about the ratio or the figure, in words.
+    """
+
+    name: str
+    measure: Callable[[Member, float], Figures]
+    figure: str
+    unit: str
+    more_is_better: bool = True
+    once: bool = False
+    goal: str = ""
+
+
+def _figures(report: Report) -> Figures:
+    figures: Figures = {"rate": report["rate"], "count": report["count"]}
+    for name, value in report.get("latency_us", {}).items():
+        figures[f"{name}_ms"] = value / 1000
+    figures["pause_ms"] = report["pause_ms_max"]
+    return figures
+
+
+def _put(clients: int, connections: int) -> Callable[[Member, float], Figures]:
+    def measure(member: Member, seconds: float) -> Figures:
+        return _figures(
+            load(
+                member, "put", seconds=seconds, warmup=1, keys=KEYS,
+                clients=clients, conns=connections,
+            )  # fmt: skip
+        )
+
+    return measure
+
+
+def _range(*, serializable: bool) -> Callable[[Member, float], Figures]:
+    def measure(member: Member, seconds: float) -> Figures:
+        load(member, "fill", keys=KEYS, clients=4, conns=1)
+        return _figures(
+            load(
+                member, "range", seconds=seconds, warmup=1, keys=KEYS, clients=100,
+                conns=CONNECTIONS, serializable=serializable,
+            )  # fmt: skip
+        )
+
+    return measure
+
+
+def _txn_put(member: Member, seconds: float) -> Figures:
+    return _figures(
+        load(
+            member, "txn-put", seconds=seconds, warmup=1, keys=KEYS, clients=100, conns=CONNECTIONS
+        )
+    )
+
+
+def _fanout(member: Member, seconds: float) -> Figures:
+    report = load(
+        member, "watch-fanout", seconds=seconds, warmup=1, watchers=1000, streams=10, conns=10,
+        clients=8,
+    )  # fmt: skip
+    return {"rate": report["rate"], "puts": report["puts"] / report["seconds"]}
+
+
+def _latency(rate: float) -> Callable[[Member, float], Figures]:
+    def measure(member: Member, seconds: float) -> Figures:
+        return _figures(load(member, "watch-latency", seconds=seconds, rate=rate))
+
+    return measure
+
+
+def _million(member: Member, seconds: float) -> Figures:
+    del seconds
+    report = load(
+        member, "put", total=MILLION, keys=MILLION, clients=100, conns=CONNECTIONS, patience=1800
+    )
+    figures = _figures(report)
+    whole = report["per_second"][:-1]
+    figures["slowest_second"] = min(whole, default=0)
+    figures["last_tenth"] = sum(whole[-max(1, len(whole) // 10) :]) / max(1, len(whole) // 10)
+    return figures
+
+
+def memory(pid: int) -> Figures:
+    """Read anonymous and resident memory of a process, in MB of a million bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    sizes = dict(line.split(":", 1) for line in status.splitlines())
+    return {
+        name: int(sizes[name].split()[0]) * 1024 / 1e6 for name in ("RssAnon", "VmRSS", "VmHWM")
+    }
+
+
+def _restart(member: Member) -> float:
+    member.start(wait=False)
+    return load(member, "first", since=member.started, seconds=60)["seconds"]
+
+
+def _sized(keys: int) -> Callable[[Member, float], Figures]:
+    def measure(member: Member, seconds: float) -> Figures:
+        del seconds
+        filled = load(member, "fill", keys=keys, clients=8, conns=4, patience=1800)
+        time.sleep(SETTLE_SECONDS)
+        figures = {f"loaded_{name}": size for name, size in memory(member.pid).items()}
+        figures["fill_puts_per_s"] = filled["rate"]
+        member.kill()
+        figures["restart_killed_s"] = _restart(member)
+        time.sleep(SETTLE_SECONDS)
+        member.stop()
+        figures["restart_s"] = _restart(member)
+        time.sleep(SETTLE_SECONDS)
+        figures |= memory(member.pid)
+        figures["peak_RssAnon"] = max(figures["RssAnon"], figures["loaded_RssAnon"])
+        return figures
+
+    return measure
+
+
+CASES: Final[tuple[Case, ...]] = (
+    Case("put, 1 client", _put(1, 1), "rate", "puts/s", goal="at least 1.0"),
+    Case("put, 100 clients", _put(100, CONNECTIONS), "rate", "puts/s", goal="at least 1.5"),
+    Case("put, 1000 clients", _put(1000, 100), "rate", "puts/s"),
+    Case("txn-put, 100 clients", _txn_put, "rate", "txns/s"),
+    Case("range linearizable, 100 clients", _range(serializable=False), "rate", "ranges/s"),
+    Case(
+        "range serializable, 100 clients",
+        _range(serializable=True),
+        "rate",
+        "ranges/s",
+        goal="at least 2.0",
+    ),
+    Case("watch fan-out, 1000 on 10 streams", _fanout, "rate", "events/s"),
+    Case("watch latency at 100 puts/s, p50", _latency(100), "p50_ms", "ms", more_is_better=False),
+    Case("watch latency at 1000 puts/s, p99", _latency(1000), "p99_ms", "ms", more_is_better=False),
+    *(
+        Case(
+            f"memory and restart, {keys} keys",
+            _sized(keys),
+            "peak_RssAnon",
+            "MB",
+            more_is_better=False,
+            once=True,
+            goal="at most 120 MB and 1 s" if keys == 300_000 else "",
+        )
+        for keys in SIZES
+    ),
+    Case(
+        "million puts over a million keys",
+        _million,
+        "rate",
+        "puts/s",
+        once=True,
+        goal="at least 1.3, no pause above 250 ms",
+    ),
+)

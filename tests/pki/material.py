@@ -1,0 +1,63 @@
+"""Certificates for tests: good ones from `trioetcd.pki`, and plain ones as openssl makes them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from trioetcd.pki import CertifiedKey
+
+NOW = datetime(2030, 6, 1, 12, tzinfo=UTC)
+
+
+def private_bytes(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def plain(
+    name: str,
+    *,
+    issuer: CertifiedKey | None = None,
+    authority: bool = False,
+    now: datetime = NOW,
+    hosts: tuple[str, ...] = ("localhost",),
+) -> CertifiedKey:
+    """Make a certificate without key identifiers, key usage or extended key usage."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    signer, issuer_name = key, subject
+    if issuer is not None:
+        loaded = serialization.load_pem_private_key(issuer.key, None)
+        assert isinstance(loaded, ec.EllipticCurvePrivateKey)
+        signer = loaded
+        issuer_name = x509.load_pem_x509_certificate(issuer.certificate).subject
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer_name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=30))
+    )
+    if authority:
+        builder = builder.add_extension(
+            x509.BasicConstraints(ca=True, path_length=None),
+            critical=False,
+        )
+    elif hosts:
+        names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
+        builder = builder.add_extension(names, critical=False)
+    certificate = builder.sign(signer, hashes.SHA256())
+    return CertifiedKey(
+        certificate.public_bytes(serialization.Encoding.PEM),
+        private_bytes(key),
+    )

@@ -1,0 +1,54 @@
+"""Tests of `trioetcd.pki.identity`: who stands behind a certificate."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+
+import pytest
+
+from tests.pki.material import NOW, plain
+from trioetcd import pki
+from trioetcd.pki import PkiError, Profile, Role
+
+CA = pki.create_authority("client", now=NOW, profile=Profile())
+
+
+def der(pair: pki.CertifiedKey) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(pair.certificate.decode())
+
+
+def test_names_come_out_of_the_certificate() -> None:
+    """Common name, DNS names and fingerprint are those of the certificate."""
+    data = der(pki.issue(CA, Role.PEER, "m1", hosts=["h", "::1"], now=NOW, profile=Profile()))
+
+    assert pki.Identity("m1", ("h",), (), hashlib.sha256(data).hexdigest()) == pki.identity_of(data)
+
+
+def test_a_client_needs_no_names_but_its_own() -> None:
+    """A certificate without alternative names has an identity all the same."""
+    identity = pki.identity_of(der(pki.issue(CA, Role.CLIENT, "alice", now=NOW, profile=Profile())))
+
+    assert ("alice", (), ()) == identity[:3]
+
+
+@pytest.mark.parametrize(
+    ("role", "may"), [(Role.SERVER, False), (Role.CLIENT, False), (Role.PEER, True)]
+)
+def test_only_both_usages_make_a_peer(role: Role, *, may: bool) -> None:
+    """Under one CA for everything, neither a client nor a server can join as a member."""
+    data = der(pki.issue(CA, role, "x", hosts=["h"], now=NOW, profile=Profile()))
+
+    assert may == pki.may_be_peer(data)
+
+
+def test_no_list_of_usages_means_every_usage() -> None:
+    """A plain certificate may be a peer's."""
+    assert pki.may_be_peer(der(plain("m")))
+
+
+def test_garbage_is_refused() -> None:
+    """Bytes that are no certificate end in a sentence, not in a crash."""
+    for function in (pki.identity_of, pki.may_be_peer):
+        with pytest.raises(PkiError, match="damaged"):
+            function(b"garbage")

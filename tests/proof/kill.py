@@ -1,0 +1,90 @@
+"""Kills at random moments under load: nothing acknowledged is lost, every start is unaided.
+
+Usage: python -m tests.proof.kill [--cycles 200] [--seed N] [--target /usr/bin/etcd]
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.proof.kv import RpcFailed
+from tests.proof.member import Member, NotReadyError
+from tests.proof.outcome import Budget, Options, Outcome, run
+from tests.proof.workload import Ledger, Load
+
+LOAD_SECONDS = (0.02, 1.5)
+YOUNG_KILL = 0.15
+"""Share of the cycles in which the member is killed once more while it starts."""
+COMPACTION = 0.2
+
+
+def prove(options: Options, outcome: Outcome) -> None:
+    """Kill and restart one member again and again, checking its promises after each restart."""
+    budget = Budget(options)
+    with tempfile.TemporaryDirectory(prefix="trioetcd-kill-") as directory:
+        member = Member(options.target, Path(directory))
+        ledger = Ledger.of(48)
+        try:
+            member.start()
+            for seed in range(options.seed, options.seed + options.cycles):
+                if budget.spent():
+                    break
+                cycle(member, ledger, outcome, seed)
+                outcome.done += 1
+                outcome.last_seed = seed
+                if not member.running():
+                    break
+        finally:
+            member.kill()
+        outcome.figures["acknowledged writes"] = ledger.writes
+
+
+def cycle(member: Member, ledger: Ledger, outcome: Outcome, seed: int) -> None:
+    """Load, kill, restart, check."""
+    chance = random.Random(seed)
+    load = Load(member, ledger, seed=seed)
+    time.sleep(chance.uniform(*LOAD_SECONDS))
+    member.kill()
+    load.finish()
+    if chance.random() < YOUNG_KILL:
+        member.start(wait=False)
+        time.sleep(chance.uniform(0, 1.0))
+        member.kill()
+        outcome.count("killed while starting")
+    restart(member, ledger, outcome, seed, chance)
+
+
+def restart(
+    member: Member, ledger: Ledger, outcome: Outcome, seed: int, chance: random.Random
+) -> None:
+    """Start the member as it is and check all promises; a member that does not start stays down."""
+    try:
+        outcome.peak("slowest start, s", round(member.start(), 2))
+    except NotReadyError as error:
+        outcome.violated(seed, f"the member did not start unaided: {error}")
+        member.kill()
+        return
+    client = member.client()
+    try:
+        ledger.check(client, outcome, seed, chance)
+        if chance.random() < COMPACTION and ledger.revision > ledger.compacted + 10:
+            # promised from here on: history below is not needed
+            ledger.compacted = chance.randint(ledger.compacted + 1, ledger.revision)
+            client.compact(ledger.compacted)
+    except RpcFailed as error:
+        outcome.violated(seed, f"no answer after the restart: {error}")
+    finally:
+        client.close()
+
+
+def main() -> int:
+    """Run the proof from the command line."""
+    return run("kill", prove, cycles=200, description=(__doc__ or "").splitlines()[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Maintenance: Alarm, Status, Defragment, Hash, HashKV, as far as one member needs them."""
+
+from __future__ import annotations
+
+from trioetcd.api.context import Metadata
+from trioetcd.ports import Sink
+from trioetcd.runtime.server import STORAGE_VERSION, Answer, Server
+from trioetcd.schema import messages
+from trioetcd.statemachine import CommandKind
+from trioetcd.values import SERVER_VERSION
+
+__all__ = ["MaintenanceAPI"]
+
+
+class MaintenanceAPI:
+    """Handlers of `etcdserverpb.Maintenance` for one member."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def alarm(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> None:
+        """Alarm: list, raise and clear go through the log, as with etcd."""
+        messages.AlarmRequest.FromString(message)
+        self._server.propose(caller, call, CommandKind.ALARM, message)
+
+    def status(self, _caller: Sink, _call: int, _metadata: Metadata, message: bytes) -> bytes:
+        """Status: this member, as it stands, without asking anybody."""
+        messages.StatusRequest.FromString(message)
+        server = self._server
+        replica = server.replica
+        size = server.size()
+        response = messages.StatusResponse(
+            version=SERVER_VERSION,
+            dbSize=size.total,
+            leader=replica.leader,
+            raftIndex=replica.commit_index,
+            raftTerm=replica.term,
+            raftAppliedIndex=replica.applied_index,
+            errors=server.complaints(),
+            dbSizeInUse=size.in_use,
+            isLearner=False,
+            storageVersion=STORAGE_VERSION,
+            dbSizeQuota=server.limits.quota_bytes,
+            downgradeInfo=messages.DowngradeInfo(enabled=False),
+        )
+        return server.header() + response.SerializeToString()
+
+    def defragment(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> None:
+        """Defragment: hand LevelDB's deleted rows back to the disk; nobody waits but the caller."""
+        messages.DefragmentRequest.FromString(message)
+
+        def done() -> None:
+            caller.answer(call, b"")
+            caller.flush()
+
+        self._server.defragment(done)
+
+    def hash(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> Answer:
+        """Hash: this member's own hash of its state (docs/divergences.md)."""
+        messages.HashRequest.FromString(message)
+        server = self._server
+
+        def read() -> bytes:
+            value, _, _ = server.store.hash_kv(0)
+            return server.header() + messages.HashResponse(hash=value).SerializeToString()
+
+        return server.answer_when_current(caller, call, read)
+
+    def hash_kv(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> Answer:
+        """HashKV: the hash of the key space at a revision; equal on members that agree."""
+        request = messages.HashKVRequest.FromString(message)
+        server = self._server
+
+        def read() -> bytes:
+            value, compact_revision, hash_revision = server.store.hash_kv(request.revision)
+            response = messages.HashKVResponse(
+                hash=value, compact_revision=compact_revision, hash_revision=hash_revision
+            )
+            return server.header() + response.SerializeToString()
+
+        return server.answer_when_current(caller, call, read)

@@ -1,0 +1,78 @@
+"""Path to handler, from the method table.
+
+A method of the table without a handler answers UNIMPLEMENTED with a sentence of its own, so that
+nobody mistakes "not yet" for "never heard of".
+"""
+
+from __future__ import annotations
+
+from trioetcd.api.cluster import ClusterAPI
+from trioetcd.api.context import StreamHandler, UnaryHandler
+from trioetcd.api.health import HealthAPI
+from trioetcd.api.kv import KVAPI
+from trioetcd.api.lease import LeaseAPI
+from trioetcd.api.maintenance import MaintenanceAPI
+from trioetcd.api.watch import WatchAPI
+from trioetcd.errors import EtcdError, unimplemented
+from trioetcd.runtime.server import Server
+from trioetcd.schema.services import METHODS
+
+__all__ = ["Router"]
+
+
+class Router:
+    """Handlers by path.
+
+    Attributes:
+        unary: the calls with one request message and one response.
+        streams: all others; they are announced before their first message.
+    """
+
+    def __init__(self, unary: dict[str, UnaryHandler], streams: dict[str, StreamHandler]) -> None:
+        assert unary.keys() | streams.keys() <= METHODS.keys()
+        self.unary = unary
+        self.streams = streams
+
+    @classmethod
+    def of(cls, server: Server) -> Router:
+        """Give the handlers of a member."""
+        kv = KVAPI(server)
+        lease = LeaseAPI(server)
+        maintenance = MaintenanceAPI(server)
+        health = HealthAPI(server)
+        return cls(
+            unary={
+                "/etcdserverpb.KV/Range": kv.range,
+                "/etcdserverpb.KV/Put": kv.put,
+                "/etcdserverpb.KV/DeleteRange": kv.delete_range,
+                "/etcdserverpb.KV/Txn": kv.txn,
+                "/etcdserverpb.KV/Compact": kv.compact,
+                "/etcdserverpb.Lease/LeaseGrant": lease.grant,
+                "/etcdserverpb.Lease/LeaseRevoke": lease.revoke,
+                "/etcdserverpb.Lease/LeaseTimeToLive": lease.time_to_live,
+                "/etcdserverpb.Lease/LeaseLeases": lease.leases,
+                "/etcdserverpb.Cluster/MemberList": ClusterAPI(server).member_list,
+                "/etcdserverpb.Maintenance/Alarm": maintenance.alarm,
+                "/etcdserverpb.Maintenance/Status": maintenance.status,
+                "/etcdserverpb.Maintenance/Defragment": maintenance.defragment,
+                "/etcdserverpb.Maintenance/Hash": maintenance.hash,
+                "/etcdserverpb.Maintenance/HashKV": maintenance.hash_kv,
+                "/grpc.health.v1.Health/Check": health.check,
+            },
+            streams={
+                "/etcdserverpb.KV/RangeStream": kv.range_stream,
+                "/etcdserverpb.Watch/Watch": WatchAPI(server).watch,
+                "/etcdserverpb.Lease/LeaseKeepAlive": lease.keep_alive,
+                "/grpc.health.v1.Health/Watch": health.watch,
+            },
+        )
+
+    @staticmethod
+    def unknown(path: str) -> EtcdError:
+        """Make the answer to a call of a method that has no handler."""
+        service, _, method = path.lstrip("/").rpartition("/")
+        if path in METHODS:
+            return unimplemented(f"etcdserver: {service}/{method} is not served by this version")
+        if any(row.service == service for row in METHODS.values()):
+            return unimplemented(f"unknown method {method} for service {service}")
+        return unimplemented(f"unknown service {service}")

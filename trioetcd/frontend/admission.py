@@ -1,0 +1,149 @@
+"""What becomes of an admitted connection: ALPN, the preface or the first line decide its protocol.
+
+This is also the one place where an exception of a connection ends: it is the connection's own
+trouble, it is logged with its traceback and counted, and the member goes on.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from trioetcd.api.router import Router
+from trioetcd.frontend.grpc import GrpcConnection
+from trioetcd.frontend.http import HttpDoor
+from trioetcd.frontend.http1 import Http1Connection
+from trioetcd.frontend.websocket import WatchDoor
+from trioetcd.runtime.server import Server
+from trioetcd.runtime.trace import Log
+from trioetcd.transport.listener import Accepted
+from trioetcd.wire import Limits
+
+__all__ = ["Frontend"]
+
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+FIRST_BYTES_SECONDS: Final = 10.0
+"""Who got through the handshake has this long to say something."""
+
+DRAIN_SECONDS: Final = 1.0
+"""How long calls under way may take after the member was told to stop."""
+
+EXPIRY_SECONDS: Final = 0.1
+"""How often deadlines of calls are looked at."""
+
+
+NO_HANDLERS: Final = Router({}, {})
+"""Where only plain HTTP is served."""
+
+
+class Frontend:
+    """All client connections of one member.
+
+    Args:
+        server: the member.
+        limits: bounds on what a connection may send.
+        origin_allowed: whether a browser's page of this origin may use the member.
+        log: where trouble is told.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        *,
+        limits: Limits,
+        origin_allowed: Callable[[str], bool],
+        log: Log,
+    ) -> None:
+        self._server = server
+        self._limits = limits
+        self._log = log
+        self._router = Router.of(server)
+        self._door = HttpDoor(server)
+        self._watch = WatchDoor(server, origin_allowed=origin_allowed)
+        self._connections: set[GrpcConnection] = set()
+        self._draining = False
+
+    async def serve(self, accepted: Accepted, *, api: bool = True) -> None:
+        """Serve one connection to its end."""
+        metrics = self._server.metrics
+        stream = accepted.stream
+        metrics.trioetcd_connections.value += 1
+        try:
+            await self._serve(accepted, api=api)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        except Exception:  # noqa: BLE001 - the one place of the program that catches everything
+            # One connection's trouble, whatever it is, must not become the member's.
+            metrics.trioetcd_connection_errors_total.value += 1
+            self._log.error(
+                "a connection failed",
+                remote=accepted.remote,
+                traceback=traceback.format_exc(),
+            )
+        finally:
+            metrics.trioetcd_connections.value -= 1
+            metrics.network_client_grpc_received_bytes_total.value += stream.received_bytes
+            metrics.network_client_grpc_sent_bytes_total.value += stream.sent_bytes
+
+    async def serve_plain(self, accepted: Accepted) -> None:
+        """Serve a connection on which there is only plain HTTP, such as /metrics."""
+        await self.serve(accepted, api=False)
+
+    async def _serve(self, accepted: Accepted, *, api: bool) -> None:
+        first = b""
+        alpn = accepted.alpn
+        if alpn is None:
+            with trio.move_on_after(FIRST_BYTES_SECONDS):
+                first = await accepted.stream.receive_some()
+            if not first:
+                return
+            alpn = "h2" if PREFACE.startswith(first[: len(PREFACE)]) else "http/1.1"
+        if alpn == "h2":
+            await self._serve_http2(accepted, first, self._router if api else NO_HANDLERS)
+        else:
+            await Http1Connection(
+                accepted.stream,
+                door=self._door,
+                watch=self._watch if api else None,
+                limits=self._limits,
+            ).run(first)
+
+    async def _serve_http2(self, accepted: Accepted, first: bytes, router: Router) -> None:
+        connection = GrpcConnection(
+            accepted.stream,
+            router=router,
+            door=self._door,
+            limits=self._limits,
+            metrics=self._server.metrics,
+            now=self._server.now,
+        )
+        self._connections.add(connection)
+        try:
+            if self._draining:
+                connection.drain()
+            await connection.run(first)
+        finally:
+            self._connections.discard(connection)
+
+    async def run_deadlines(self) -> None:
+        """Answer calls whose deadline has passed, for ever."""
+        while True:
+            await trio.sleep(EXPIRY_SECONDS)
+            now = self._server.now()
+            for connection in list(self._connections):
+                connection.expire(now)
+
+    async def drain(self) -> None:
+        """Take no new calls, let those under way finish, for at most `DRAIN_SECONDS`."""
+        self._draining = True
+        for connection in list(self._connections):
+            connection.drain()
+        with trio.move_on_after(DRAIN_SECONDS):
+            for connection in list(self._connections):
+                await connection.wait_idle()
+        for connection in list(self._connections):
+            connection.close()

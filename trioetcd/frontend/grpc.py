@@ -1,0 +1,367 @@
+"""An HTTP/2 connection: gRPC calls to handlers, answers back, all of a turn in one write.
+
+Unary calls are values: the reader decodes every call that has arrived and runs its handler on
+the spot; answers that are ready go out at the end of the reader's turn, answers that wait for
+the disk at the end of the driver's. Only streams (watch, keep-alive) have tasks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import trio
+
+from trioetcd.api.context import StreamHandler
+from trioetcd.api.router import Router
+from trioetcd.errors import DEADLINE_EXCEEDED, STOPPED, Code, EtcdError
+from trioetcd.frontend.http import HttpDoor
+from trioetcd.runtime.metrics import MethodCalls, Metrics
+from trioetcd.schema import messages
+from trioetcd.transport.streams import ByteStream
+from trioetcd.wire import GrpcServer, Head, Limits, RemoteProtocolError, frame, grpc
+
+__all__ = ["GrpcConnection"]
+
+PARKED_BYTES_MAX: Final = 256 * 1024
+"""Above this much that the kernel would not take, nothing more is read from the connection."""
+
+BACKLOG_BYTES_MAX: Final = 256 * 1024
+"""A stream with this much behind its window is not given more."""
+
+
+class GrpcConnection:
+    """One client over HTTP/2.
+
+    Args:
+        stream: its bytes.
+        router: the handlers.
+        door: answers plain HTTP requests.
+        limits: bounds on what it may send.
+        metrics: where calls are counted.
+        now: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        stream: ByteStream,
+        *,
+        router: Router,
+        door: HttpDoor,
+        limits: Limits,
+        metrics: Metrics,
+        now: Callable[[], float],
+    ) -> None:
+        self._stream = stream
+        self._router = router
+        self._door = door
+        self._metrics = metrics
+        self._now = now
+        self._codec = GrpcServer(streaming=router.streams, limits=limits)
+        self._streams: dict[int, _Stream] = {}
+        self._deadlines: dict[int, float] = {}
+        self._parked = trio.Event()
+        self._unparked = trio.Event()
+        self._settled = trio.Event()
+        self._scope = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
+        self._calls: dict[int, MethodCalls | None] = {}
+
+    # As a Sink
+
+    def answer(self, call: int, response: bytes, /) -> None:
+        """Queue the answer of a unary call."""
+        self._codec.answer(call, response)
+        self._finished(call, Code.OK)
+
+    def answer_pieces(self, call: int, pieces: list[bytes], /) -> None:
+        """Queue a large answer."""
+        self._codec.answer_pieces(call, pieces)
+        self._finished(call, Code.OK)
+
+    def fail(self, call: int, error: Exception, /) -> None:
+        """Queue an error as the answer."""
+        assert isinstance(error, EtcdError), error
+        self._codec.fail(call, error.code, error.text)
+        self._finished(call, error.code)
+
+    def is_open(self, call: int, /) -> bool:
+        """Whether the client still waits for `call`."""
+        return call in self._calls
+
+    def flush(self) -> None:
+        """Write what is queued; a broken connection ends itself."""
+        stream = self._stream
+        take = self._codec.take
+        try:
+            while data := take():
+                if not stream.send_nowait(data):
+                    self._parked.set()
+                    break
+            if not self._calls:
+                self._settled.set()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._scope.cancel()
+
+    def _finished(self, call: int, code: Code) -> None:
+        calls = self._calls.pop(call, None)
+        if calls is not None:
+            calls.handled[code] += 1
+            if self._deadlines:
+                self._deadlines.pop(call, None)
+
+    # Running
+
+    async def run(self, first: bytes = b"") -> None:
+        """Serve until the client goes or the connection is drained.
+
+        Args:
+            first: bytes read already.
+        """
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._write)
+                self.flush()
+                await self._read(first)
+                nursery.cancel_scope.cancel()
+
+    async def _read(self, first: bytes) -> None:
+        stream = self._stream
+        data: bytes | None = first
+        if not first:
+            await stream.wait_readable()
+            data = stream.receive_nowait()
+        with suppress(trio.BrokenResourceError):
+            while data != b"":
+                if data is not None and not self._turn(data):
+                    return
+                if stream.parked_bytes > PARKED_BYTES_MAX:
+                    self._unparked = trio.Event()
+                    await self._unparked.wait()
+                await stream.wait_readable()
+                data = stream.receive_nowait()
+
+    async def _write(self) -> None:
+        stream = self._stream
+        try:
+            while True:
+                await self._parked.wait()
+                await stream.wait_sent()
+                self._parked = trio.Event()
+                self._unparked.set()
+                self.flush()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._scope.cancel()
+
+    def _turn(self, data: bytes) -> bool:
+        """Serve everything in `data`; False if the connection must close."""
+        now = self._now()
+        try:
+            events = self._codec.receive(data, now)
+        except RemoteProtocolError:
+            self._metrics.trioetcd_protocol_errors_total.value += 1
+            self.flush()
+            return False
+        unary = self._router.unary
+        counted = self._calls
+        methods = self._metrics.calls
+        for event in events:
+            kind = event[0]
+            if kind == grpc.CALL:
+                _, call, head, message = event
+                handler = unary.get(head.path)
+                counted[call] = calls = methods.get(head.path)
+                if calls is not None:
+                    calls.started += 1
+                if handler is None:
+                    self._other_call(call, head, message)
+                    continue
+                try:
+                    answer = handler(self, call, head, message)
+                except EtcdError as error:
+                    self.fail(call, error)
+                except messages.DecodeError:
+                    self._malformed(call)
+                else:
+                    if answer is None:
+                        if head.timeout is not None:
+                            self._deadlines[call] = now + head.timeout
+                    elif isinstance(answer, bytes):
+                        self.answer(call, answer)
+                    else:
+                        self.answer_pieces(call, answer)
+            else:
+                self._other(kind, event)
+        self.flush()
+        return not self._codec.finished
+
+    def _malformed(self, call: int) -> None:
+        self._codec.fail(call, Code.INTERNAL, "grpc: the request message could not be decoded")
+        self._finished(call, Code.INTERNAL)
+
+    def _other_call(self, call: int, head: Head, message: bytes) -> None:
+        """Serve a call that came whole but is no unary one we have."""
+        handler = self._router.streams.get(head.path)
+        if handler is None:
+            self.fail(call, self._router.unknown(head.path))
+            return
+        stream = self._open(call, head, handler)
+        stream.deliver(message)
+        stream.half_close()
+
+    def _other(self, kind: int, event: tuple[object, ...]) -> None:
+        call = event[1]
+        assert isinstance(call, int)
+        stream = self._streams.get(call)
+        match kind:
+            case grpc.OPENED:
+                head = event[2]
+                assert isinstance(head, Head)
+                self._calls[call] = calls = self._metrics.calls.get(head.path)
+                if calls is not None:
+                    calls.started += 1
+                self._open(call, head, self._router.streams[head.path])
+            case grpc.MESSAGE if stream is not None:
+                message = event[2]
+                assert isinstance(message, bytes)
+                stream.deliver(message)
+            case grpc.HALF_CLOSED if stream is not None:
+                stream.half_close()
+            case grpc.DRAINED if stream is not None:
+                stream.drained.set()
+            case grpc.CANCELLED:
+                if stream is not None:
+                    stream.scope.cancel()
+                self._finished(call, Code.CANCELLED)
+            case grpc.REQUEST:
+                head, body = event[2], event[3]
+                assert isinstance(head, Head)
+                assert isinstance(body, bytes)
+                status, headers, content = self._door.answer(head.method, head.path, body)
+                self._codec.respond(call, status, headers, content)
+            case _:
+                pass
+
+    def expire(self, now: float) -> None:
+        """Answer the calls whose deadline has passed (their commands go on)."""
+        if not self._deadlines:
+            return
+        passed = [call for call, deadline in self._deadlines.items() if deadline <= now]
+        for call in passed:
+            self.fail(call, EtcdError(DEADLINE_EXCEEDED))
+        if passed:
+            self.flush()
+
+    def drain(self) -> None:
+        """Tell the client that no new calls are taken, and end the streams."""
+        self._codec.goaway()
+        for stream in self._streams.values():
+            stream.stop()
+        self.flush()
+
+    async def wait_idle(self) -> None:
+        """Wait until nobody waits for an answer and everything is written."""
+        while self._calls or self._stream.parked_bytes:
+            self._settled = trio.Event()
+            await self._settled.wait()
+
+    def close(self) -> None:
+        """End the connection now."""
+        self._scope.cancel()
+
+    # Streams
+
+    def _open(self, call: int, head: Head, handler: StreamHandler) -> _Stream:
+        stream = _Stream(self, call)
+        self._streams[call] = stream
+        assert self._nursery is not None
+        self._nursery.start_soon(self._serve_stream, stream, head, handler)
+        return stream
+
+    async def _serve_stream(self, stream: _Stream, head: Head, handler: StreamHandler) -> None:
+        call = stream.call
+        code = Code.OK
+        text = ""
+        try:
+            with stream.scope:
+                try:
+                    timeout = math.inf if head.timeout is None else head.timeout
+                    with trio.move_on_after(timeout) as deadline:
+                        await handler(head, stream)
+                    if deadline.cancelled_caught:
+                        code, text = DEADLINE_EXCEEDED.code, DEADLINE_EXCEEDED.text
+                except EtcdError as error:
+                    code, text = error.code, error.text
+                except messages.DecodeError:
+                    code = Code.INTERNAL
+                    text = "grpc: the request message could not be decoded"
+            if stream.stopped:
+                code, text = STOPPED.code, STOPPED.text
+        finally:
+            del self._streams[call]
+        if stream.scope.cancelled_caught and not stream.stopped:
+            return
+        if code is Code.OK:
+            self._codec.finish(call)
+        else:
+            self._codec.fail(call, code, text)
+        self._finished(call, code)
+        self.flush()
+
+    def send_framed(self, call: int, framed: bytes) -> int:
+        """Queue messages of a stream and write them; gives the bytes behind its window."""
+        self._codec.send_messages(call, framed)
+        self.flush()
+        return self._codec.backlog(call)
+
+
+class _Stream:
+    """A call with many messages, as handlers see it (`api.context.MessageStream`)."""
+
+    def __init__(self, connection: GrpcConnection, call: int) -> None:
+        self.call = call
+        self.scope = trio.CancelScope()
+        self.drained = trio.Event()
+        self.stopped = False
+        self._connection = connection
+        self._inbox: deque[bytes] = deque()
+        self._ended = False
+        self._arrived = trio.Event()
+
+    def deliver(self, message: bytes) -> None:
+        """Take a message of the client."""
+        self._inbox.append(message)
+        self._arrived.set()
+
+    def half_close(self) -> None:
+        """Note that the client will send no more."""
+        self._ended = True
+        self._arrived.set()
+
+    def stop(self) -> None:
+        """End the stream because the member stops."""
+        self.stopped = True
+        self.scope.cancel()
+
+    async def receive(self) -> bytes | None:
+        """Give the next message, or None after the last."""
+        while not self._inbox:
+            if self._ended:
+                return None
+            self._arrived = trio.Event()
+            await self._arrived.wait()
+        await trio.lowlevel.checkpoint()
+        return self._inbox.popleft()
+
+    async def send(self, messages_: list[bytes], /) -> None:
+        """Send messages; returns when little enough is behind the client's window."""
+        self.drained = trio.Event()
+        framed = b"".join([frame(message) for message in messages_])
+        if self._connection.send_framed(self.call, framed) > BACKLOG_BYTES_MAX:
+            await self.drained.wait()
+        else:
+            await trio.lowlevel.checkpoint()

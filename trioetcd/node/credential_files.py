@@ -1,0 +1,73 @@
+"""From settings to the files of `trioetcd.transport.credentials`: given ones, or ones made."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from trioetcd.node import pki_files
+from trioetcd.node.pki_files import PkiFiles
+from trioetcd.node.settings import Config
+from trioetcd.pki import Profile
+from trioetcd.transport.credentials import CredentialFiles, KeyFiles
+
+__all__ = ["credential_files"]
+
+_DAYS_PER_YEAR = 365
+
+
+def credential_files(
+    config: Config,
+    *,
+    now: datetime,
+) -> tuple[CredentialFiles, tuple[str, ...]]:
+    """Give the files the member's TLS is made of, making under ``<data-dir>/pki`` what is missing.
+
+    Returns:
+        The files, and sentences for the log about what was made or renewed.
+
+    Raises:
+        PkiError: a file is missing that cannot be made, or cannot be used.
+        OSError: the disk does not do it.
+    """
+    own = PkiFiles(config.pki_path)
+    said: tuple[str, ...] = ()
+    client, peer = config.client_tls_generated, config.peer_tls_generated
+    if client or peer:
+        days = config.self_signed_cert_validity * _DAYS_PER_YEAR
+        said = pki_files.ensure(
+            own.path,
+            name=config.name,
+            hosts=config.certificate_hosts,
+            now=now,
+            profile=Profile(server_days=days, peer_days=days, client_days=days),
+            client=client,
+            peer=peer,
+        )
+    if client:
+        pki_files.write_endpoints(own.path, [str(url) for url in config.advertise_client_urls])
+        listener = _generated(own.server, own.client_ca if config.client_cert_required else None)
+    else:
+        trust = Path(config.trusted_ca_file) if config.client_cert_required else None
+        listener = KeyFiles(Path(config.cert_file), Path(config.key_file), trust)
+    if peer:
+        among_peers = _generated(own.peer, own.peer_ca)
+    else:
+        among_peers = KeyFiles(
+            Path(config.peer_cert_file),
+            Path(config.peer_key_file),
+            Path(config.peer_trusted_ca_file),
+        )
+    files = CredentialFiles(
+        client=listener,
+        peer=among_peers,
+        hosts=tuple(url.host for url in config.advertise_client_urls if url.scheme == "https"),
+        cipher_suites=config.cipher_suites,
+        version_min=config.tls_min_version,
+        version_max=config.tls_max_version,
+    )
+    return files, said
+
+
+def _generated(certificate: Path, trust: Path | None) -> KeyFiles:
+    return KeyFiles(certificate, PkiFiles.key_of(certificate), trust)

@@ -1,0 +1,478 @@
+"""The table of every setting of a member: etcd's flags, and ours.
+
+Data only; `trioetcd.node.flags` reads it, `docs/configuration.md` is generated from it.
+
+A line at the margin is one flag: name, kind, default (``-`` is empty), status. Indented below
+it: what it does; after ``@``, its path in the configuration file where that differs; after
+``=``, a long default; after ``!``, why it has no effect, is refused or is gone. ``[...]``
+starts a group.
+
+Kinds: string, bool, int, uint, duration, urls, list, and ``a|b`` for a choice of words.
+Status: ``works``; ``idle`` (accepted, without effect, said in a warning); ``refused`` (leaving
+it out would weaken security or durability, so the member does not start with it); ``removed``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["EXPERIMENTAL", "EXPERIMENTAL_GATES", "FEATURE_GATES", "TABLE"]
+
+TABLE: Final = """
+[Member]
+name string default works
+    Name of this member, unique in its cluster.
+data-dir string ${name}.etcd works
+    Directory that holds everything the member knows; mode 0700.
+wal-dir string - idle
+    Directory of its own for the write-ahead log.
+    ! the log and the keys share one database, so there is no second directory
+snapshot-count uint 10000 works
+    Applied entries after which the Raft log is shortened.
+heartbeat-interval uint 100 works
+    Milliseconds between a leader's heartbeats.
+election-timeout uint 1000 works
+    Milliseconds without a leader before an election; at least 5 heartbeats, at most 50000.
+initial-election-tick-advance bool true idle
+    Shorten the first election timeout after a start.
+    ! a lone member elects itself at once
+listen-peer-urls urls https://localhost:2380 works
+    Where to listen for other members. http:// is taken as a name: peers always speak TLS.
+listen-client-urls urls https://localhost:2379 works
+    Where to listen for clients: gRPC, and JSON unless --listen-client-http-urls is given.
+listen-client-http-urls urls - works
+    Where to listen for HTTP clients alone; --listen-client-urls then serves gRPC alone.
+max-wals uint 5 idle
+    Write-ahead log files to keep.
+    ! the log is a table of the database; there are no files to count
+max-snapshots uint 5 idle
+    Snapshot files to keep.
+    ! there are no snapshot files
+memory-mlock bool false idle
+    Lock the database's pages in memory.
+    ! the database is read through the page cache
+quota-backend-bytes int 0 works
+    Database size that raises the NOSPACE alarm; 0 is 2 GiB.
+backend-bbolt-freelist-type array|map map idle
+    Form of etcd's free list.
+    ! there is no bbolt here
+backend-batch-interval duration 0s idle
+    Longest time before a commit of the backend.
+    ! every answer waits for its own synced batch
+backend-batch-limit int 0 idle
+    Most operations before a commit of the backend.
+    ! every answer waits for its own synced batch
+max-txn-ops uint 128 works
+    Most operations in one transaction.
+max-request-bytes uint 1572864 works
+    Largest request in bytes.
+max-concurrent-streams uint 1000 works
+    Most streams of one HTTP/2 connection (etcd: 4294967295).
+grpc-keepalive-min-time duration 5s works
+    Shortest time between a client's pings.
+grpc-keepalive-interval duration 2h works
+    Time between the server's pings; 0s turns them off.
+grpc-keepalive-timeout duration 20s works
+    Time a ping's answer may take before the connection is closed.
+socket-reuse-port bool false works
+    @ socket-options.reuse-port
+    Set SO_REUSEPORT on listeners.
+socket-reuse-address bool false works
+    @ socket-options.reuse-address
+    Set SO_REUSEADDR on listeners (always set here, so that a restart binds at once).
+enable-grpc-gateway bool true works
+    Serve JSON over HTTP beside gRPC.
+raft-read-timeout duration 5s idle
+    Read timeout of connections between members; at least 5s.
+    ! this version serves clusters of one member
+raft-write-timeout duration 5s idle
+    Write timeout of connections between members; at least 5s.
+    ! this version serves clusters of one member
+feature-gates string - idle
+    Features to turn on or off, as Name=true,Other=false.
+    ! no feature of the list can be switched yet
+
+[Clustering]
+initial-advertise-peer-urls urls https://localhost:2380 works
+    Peer URLs of this member, as told to the other members.
+initial-cluster string - works
+    All members at the start, as name=url,name=url; default: this member alone.
+initial-cluster-state new|existing new works
+    Whether the members start a cluster or join one; looked at on the first start only.
+initial-cluster-token string etcd-cluster works
+    Goes into the cluster's id, so that two clusters with equal URLs stay apart.
+advertise-client-urls urls https://localhost:2379 works
+    Client URLs of this member, as told to clients; needed with --listen-client-urls.
+discovery-token string - refused
+    @ discovery-config.token
+    Token of a discovery service.
+    ! discovery does not work yet; list the members in --initial-cluster
+discovery-endpoints list - refused
+    @ discovery-config.client.endpoints
+    Endpoints of a discovery service.
+    ! discovery does not work yet; list the members in --initial-cluster
+discovery-dial-timeout duration 2s idle
+    @ discovery-config.client.dial-timeout
+    Dial timeout towards a discovery service.
+    ! discovery does not work yet
+discovery-request-timeout duration 5s idle
+    @ discovery-config.client.request-timeout
+    Request timeout towards a discovery service.
+    ! discovery does not work yet
+discovery-keepalive-time duration 2s idle
+    @ discovery-config.client.keepalive-time
+    Ping interval towards a discovery service.
+    ! discovery does not work yet
+discovery-keepalive-timeout duration 6s idle
+    @ discovery-config.client.keepalive-timeout
+    Ping timeout towards a discovery service.
+    ! discovery does not work yet
+discovery-insecure-transport bool true idle
+    @ discovery-config.client.secure.insecure-transport
+    Talk to a discovery service in plain text.
+    ! discovery does not work yet
+discovery-insecure-skip-tls-verify bool false idle
+    @ discovery-config.client.secure.insecure-skip-tls-verify
+    Do not verify a discovery service's certificate.
+    ! discovery does not work yet
+discovery-cert string - idle
+    @ discovery-config.client.secure.cert
+    Certificate shown to a discovery service.
+    ! discovery does not work yet
+discovery-key string - idle
+    @ discovery-config.client.secure.key
+    Key of --discovery-cert.
+    ! discovery does not work yet
+discovery-cacert string - idle
+    @ discovery-config.client.secure.cacert
+    CA of a discovery service.
+    ! discovery does not work yet
+discovery-user string - idle
+    @ discovery-config.client.auth.username
+    User at a discovery service.
+    ! discovery does not work yet
+discovery-password string - idle
+    @ discovery-config.client.auth.password
+    Password at a discovery service.
+    ! discovery does not work yet
+discovery-fallback string exit idle
+    What to do when discovery fails; `exit` is the only word left.
+    ! discovery does not work yet
+discovery-srv string - refused
+    DNS domain whose SRV records list the members.
+    ! discovery does not work yet; list the members in --initial-cluster
+discovery-srv-name string - refused
+    Suffix of the SRV records' service name.
+    ! discovery does not work yet; list the members in --initial-cluster
+discovery string - removed
+    URL of a v2 discovery service.
+    ! v2 discovery ended with etcd 3.5; list the members in --initial-cluster
+discovery-proxy string - removed
+    HTTP proxy towards a v2 discovery service.
+    ! v2 discovery ended with etcd 3.5
+strict-reconfig-check bool true idle
+    Refuse membership changes that would lose the quorum.
+    ! this version serves clusters of one member
+pre-vote bool true idle
+    Ask before an election whether it could be won.
+    ! this version serves clusters of one member
+auto-compaction-retention string 0 idle
+    How much history to keep: a duration, or hours, or revisions; 0 keeps everything.
+    ! automatic compaction does not work yet; compact by hand with `etcdctl compact`
+auto-compaction-mode periodic|revision periodic idle
+    Whether --auto-compaction-retention is a time or a number of revisions.
+    ! automatic compaction does not work yet
+
+[Security]
+cert-file string - works
+    @ client-transport-security.cert-file
+    Certificate of the client listener, with its chain; default: one made under <data-dir>/pki.
+key-file string - works
+    @ client-transport-security.key-file
+    Key of --cert-file.
+client-cert-auth bool false works
+    @ client-transport-security.client-cert-auth
+    Require client certificates; --trusted-ca-file alone already does.
+client-cert-file string - idle
+    @ client-transport-security.client-cert-file
+    Certificate for the JSON gateway's connection to its own member.
+    ! the JSON gateway calls the member in process and needs no certificate
+client-key-file string - idle
+    @ client-transport-security.client-key-file
+    Key of --client-cert-file.
+    ! the JSON gateway calls the member in process and needs no key
+client-crl-file string - refused
+    @ client-transport-security.crl-file
+    Revoked client certificates.
+    ! revocation lists are not checked yet, and revoked clients must not come in
+client-cert-allowed-hostname list - refused
+    @ client-transport-security.allowed-hostname
+    Names of which a client's certificate must carry one.
+    ! names of client certificates are not checked yet, and others must not come in
+trusted-ca-file string - works
+    @ client-transport-security.trusted-ca-file
+    CA of the clients' certificates.
+auto-tls bool false works
+    @ client-transport-security.auto-tls
+    Make the certificates under <data-dir>/pki, and let clients in without one, as etcd does.
+peer-cert-file string - works
+    @ peer-transport-security.cert-file
+    Certificate of this member among its peers; needs both usages, server and client.
+peer-key-file string - works
+    @ peer-transport-security.key-file
+    Key of --peer-cert-file.
+peer-client-cert-auth bool true works
+    @ peer-transport-security.client-cert-auth
+    Require certificates between members; always so here (etcd: false).
+peer-client-cert-file string - idle
+    @ peer-transport-security.client-cert-file
+    Certificate for connections to other members, instead of --peer-cert-file.
+    ! this version serves clusters of one member
+peer-client-key-file string - idle
+    @ peer-transport-security.client-key-file
+    Key of --peer-client-cert-file.
+    ! this version serves clusters of one member
+peer-trusted-ca-file string - works
+    @ peer-transport-security.trusted-ca-file
+    CA of all members' certificates.
+peer-cert-allowed-cn list - refused
+    @ peer-transport-security.allowed-cn
+    Common names of which a peer's certificate must have one.
+    ! common names of peers are not checked yet, and others must not come in
+peer-cert-allowed-hostname list - refused
+    @ peer-transport-security.allowed-hostname
+    Names of which a peer's certificate must carry one.
+    ! names of peer certificates are not checked yet, and others must not come in
+peer-auto-tls bool false works
+    @ peer-transport-security.auto-tls
+    Make the peer certificates under <data-dir>/pki; for clusters of one member alone.
+self-signed-cert-validity uint 1 works
+    Years that a certificate made under <data-dir>/pki lasts; renewed before its end.
+peer-crl-file string - refused
+    @ peer-transport-security.crl-file
+    Revoked peer certificates.
+    ! revocation lists are not checked yet, and revoked peers must not come in
+peer-skip-client-san-verification bool false idle
+    @ peer-transport-security.skip-client-san-verification
+    Do not compare a peer's certificate with its address.
+    ! the address is never compared: the CA of the peers decides
+cipher-suites list - works
+    TLS 1.2 suites by their Go or IANA names; ECDHE with AEAD only, others are left out.
+cors list - idle
+    Web origins that may call (etcd: * for all).
+    ! no web origin may call yet
+host-whitelist list * refused
+    Host names accepted on plaintext connections.
+    ! host names are not checked yet, and others must not come in
+tls-min-version TLS1.2|TLS1.3 TLS1.2 works
+    Oldest TLS of the client listener; peers speak TLS 1.3 alone.
+tls-max-version |TLS1.2|TLS1.3 - works
+    Newest TLS of the client listener; empty is the newest there is.
+
+[Authentication]
+auth-token string simple works
+    Kind of the users' tokens: `simple`.
+bcrypt-cost uint 10 idle
+    Cost of hashing a password, 4 to 31.
+    ! users and passwords do not work yet
+auth-token-ttl uint 300 idle
+    Seconds that a simple token lasts after its last use.
+    ! users and passwords do not work yet
+
+[Profiling and monitoring]
+enable-pprof bool false idle
+    Serve /debug/pprof.
+    ! Go's profiler has no counterpart here
+metrics basic|extensive basic idle
+    How much /metrics tells.
+    ! there is one set of metrics
+listen-metrics-urls urls - works
+    Where to serve /metrics and /health alone.
+
+[Logging]
+logger zap zap works
+    Form of the log: `zap`.
+log-outputs list default works
+    Where the log goes: stderr (default), stdout, or files.
+log-level debug|info|warn|error|panic|fatal info works
+    Least level that is logged.
+log-format json|console json works
+    Form of a line.
+enable-log-rotation bool false idle
+    Rotate a log file.
+    ! log files are not rotated here; logrotate and journald do it
+log-rotation-config-json string - idle
+    = {"maxsize":100,"maxage":0,"maxbackups":0,"localtime":false,"compress":false}
+    How --enable-log-rotation rotates.
+    ! log files are not rotated here; logrotate and journald do it
+warning-unary-request-duration duration 300ms idle
+    Time after which a call is logged as slow.
+    ! slow calls are not logged yet
+
+[Tracing]
+enable-distributed-tracing bool false idle
+    Send OpenTelemetry spans.
+    ! spans are not sent yet
+distributed-tracing-address string localhost:4317 idle
+    Where spans are sent.
+    ! spans are not sent yet
+distributed-tracing-service-name string etcd idle
+    Service name in spans.
+    ! spans are not sent yet
+distributed-tracing-instance-id string - idle
+    Instance id in spans.
+    ! spans are not sent yet
+distributed-tracing-sampling-rate int 0 idle
+    Spans per million calls.
+    ! spans are not sent yet
+
+[Features]
+corrupt-check-time duration 0s idle
+    Time between comparisons of all members' data.
+    ! this version serves clusters of one member; damaged rows are found by their checksums
+compact-hash-check-time duration 1m idle
+    Time between comparisons of the members' compaction hashes.
+    ! this version serves clusters of one member; damaged rows are found by their checksums
+compaction-batch-limit int 1000 idle
+    Revisions removed in one step of a compaction.
+    ! a step is bounded by the time it takes
+compaction-sleep-interval duration 10ms idle
+    Pause between two steps of a compaction.
+    ! other work goes between two steps, so there is no pause
+watch-progress-notify-interval duration 10m works
+    Time between progress notifications of a watch that asked for them.
+warning-apply-duration duration 100ms idle
+    Time after which applying an entry is logged as slow.
+    ! slow entries are not logged yet
+bootstrap-defrag-threshold-megabytes uint 0 idle
+    Defragment at a start that frees so much.
+    ! the database gives space back by itself
+max-learners int 1 idle
+    Most learners in the cluster.
+    ! this version serves clusters of one member
+downgrade-check-time duration 5s idle
+    Time between two looks at a downgrade's state.
+    ! there is nothing to downgrade to
+snapshot-catchup-entries uint 5000 works
+    Entries that stay in the Raft log when it is shortened.
+v2-deprecation string not-yet idle
+    Phase of the end of etcd's v2 store.
+    ! there is no v2 store
+
+[Unsafe]
+force-new-cluster bool false refused
+    Start a cluster of one from a member of a larger one.
+    ! this version serves clusters of one member, which need no force
+unsafe-no-fsync bool false idle
+    Answer before data is on the disk.
+    ! every answer waits until its data is on the disk
+
+[Other]
+config-file string - works
+    YAML or JSON file that replaces all flags and variables.
+version bool false works
+    Print the version.
+help bool false works
+    Print this help.
+enable-v2 bool false removed
+    Serve the v2 API.
+    ! the v2 API ended with etcd 3.5; clients of today speak v3
+enable-v2v3 string - removed
+    Serve the v2 API from v3 data.
+    ! the v2 API ended with etcd 3.5; clients of today speak v3
+proxy string off removed
+    Be a v2 proxy.
+    ! v2 proxies ended with etcd 3.5
+
+[Ours]
+allow-plaintext bool false works
+    Serve http:// client and metrics URLs beyond loopback: whoever can listen can read.
+allow-client-cidrs list - refused
+    Networks that clients may come from.
+    ! addresses are not checked yet, and others must not come in
+cert-identity string - refused
+    What of a client's certificate names the user.
+    ! users do not work yet
+audit-log string - refused
+    File that notes who changed what.
+    ! the audit log does not work yet, and nothing must go unnoted
+enable-console bool false idle
+    Serve a page for browsers.
+    ! the page does not exist yet
+password-min-length uint 0 refused
+    Shortest password that is accepted.
+    ! users and passwords do not work yet
+metrics-client-cert required|optional required idle
+    Whether --listen-metrics-urls asks for a client certificate.
+    ! a client certificate is required wherever the client listener requires it
+backup-interval duration 0s refused
+    Time between two backups that the member makes by itself.
+    ! scheduled backups do not work yet; run `etcdctl snapshot save` from a timer
+backup-dir string - refused
+    Directory of the member's backups.
+    ! scheduled backups do not work yet; run `etcdctl snapshot save` from a timer
+backup-keep uint 7 idle
+    Backups to keep.
+    ! scheduled backups do not work yet
+backup-hook string - refused
+    Program that is started with each new backup.
+    ! scheduled backups do not work yet; run `etcdctl snapshot save` from a timer
+auto-defrag bool false idle
+    Compact the database when it would free much.
+    ! the database gives space back by itself
+"""
+
+FEATURE_GATES: Final = {
+    "StopGRPCServiceOnDefrag": False,
+    "InitialCorruptCheck": False,
+    "CompactHashCheck": False,
+    "TxnModeWriteWithSharedBuffer": True,
+    "LeaseCheckpoint": False,
+    "LeaseCheckpointPersist": False,
+    "SetMemberLocalAddr": False,
+    "FastLeaseKeepAlive": True,
+    "PriorityRequest": False,
+    "AllAlpha": False,
+    "AllBeta": False,
+}
+"""etcd's feature gates and their defaults."""
+
+EXPERIMENTAL: Final = {
+    f"experimental-{name}": name
+    for name in (
+        "backend-bbolt-freelist-type",
+        "bootstrap-defrag-threshold-megabytes",
+        "compact-hash-check-time",
+        "compaction-batch-limit",
+        "compaction-sleep-interval",
+        "corrupt-check-time",
+        "distributed-tracing-address",
+        "distributed-tracing-instance-id",
+        "distributed-tracing-service-name",
+        "downgrade-check-time",
+        "enable-distributed-tracing",
+        "enable-v2v3",
+        "max-learners",
+        "memory-mlock",
+        "peer-skip-client-san-verification",
+        "snapshot-catchup-entries",
+        "warning-apply-duration",
+        "warning-unary-request-duration",
+        "watch-progress-notify-interval",
+    )
+} | {
+    "experimental-distributed-tracing-sampling-rate": "distributed-tracing-sampling-rate",
+    "experimental-snapshot-catch-up-entries": "snapshot-catchup-entries",
+}
+"""Spellings of etcd 3.5 and 3.6, and the flags that they became."""
+
+EXPERIMENTAL_GATES: Final = {
+    "experimental-compact-hash-check-enabled": "CompactHashCheck",
+    "experimental-enable-lease-checkpoint": "LeaseCheckpoint",
+    "experimental-enable-lease-checkpoint-persist": "LeaseCheckpointPersist",
+    "experimental-initial-corrupt-check": "InitialCorruptCheck",
+    "experimental-set-member-localaddr": "SetMemberLocalAddr",
+    "experimental-stop-grpc-service-on-defrag": "StopGRPCServiceOnDefrag",
+    "experimental-txn-mode-write-with-shared-buffer": "TxnModeWriteWithSharedBuffer",
+}
+"""Switches of etcd 3.5 and 3.6, and the feature gates that they became."""

@@ -1,0 +1,367 @@
+"""A node: one member with its data directory, certificates, sockets and signals.
+
+The nursery tree is the shutdown order. The innermost body waits for a signal and returns; what
+is outside of it ends after it::
+
+    data directory and LevelDB opened
+      server: driver, writer, long reads, housekeeping
+        connections
+          listeners
+            signals
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from trioetcd import cluster
+from trioetcd.cluster import Member
+from trioetcd.frontend.admission import Frontend
+from trioetcd.node import pki_files
+from trioetcd.node.notify import READY, STOPPING, notify
+from trioetcd.node.settings import Config
+from trioetcd.node.url import Url
+from trioetcd.pki import PkiError, Profile
+from trioetcd.ports import Backend, BackendError
+from trioetcd.replica import CorruptLog, Recovered, Replica, ReplicaConfig, bootstrap, recover
+from trioetcd.runtime.clock import SystemClock, SystemEntropy
+from trioetcd.runtime.metrics import Metrics
+from trioetcd.runtime.observation import observe
+from trioetcd.runtime.server import Server, ServerLimits
+from trioetcd.runtime.trace import Log, open_outputs
+from trioetcd.storage import DataDir, DataDirError, ExitCode, open_member_store, remember_identity
+from trioetcd.transport.credentials import Contexts, CredentialFiles, KeyFiles, load
+from trioetcd.transport.listener import Accepted, Address, Listener, open_sockets
+from trioetcd.values import SERVER_VERSION
+from trioetcd.wire import Limits
+
+__all__ = ["CannotStart", "run"]
+
+_UMASK: Final = 0o077
+"""LevelDB makes its files without asking; nobody else may read them."""
+
+
+STREAMS_MAX: Final = 1000
+"""Streams of one connection at a time; etcd has no bound. Watches share a stream."""
+
+GRPC_OVERHEAD_BYTES: Final = 512 * 1024
+"""What a gRPC message may be longer than a request (etcd)."""
+
+
+class CannotStart(Exception):  # noqa: N818 - it says what is, like the sentence it carries
+    """The member cannot start or go on; the sentence says why and what to do.
+
+    Attributes:
+        exit_code: of the process.
+    """
+
+    def __init__(self, sentence: str, exit_code: int) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
+
+
+def run(config: Config) -> int:
+    """Run a member until it is told to stop.
+
+    A member ended by a signal ends its process by that signal, as etcd does, so that service
+    managers see it.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        CannotStart: in one sentence.
+    """
+    os.umask(_UMASK)
+    try:
+        log = Log(
+            open_outputs(config.log_outputs), level=config.log_level, layout=config.log_format
+        )
+    except OSError as error:
+        raise CannotStart(f"--log-outputs: {error.filename}: {error.strerror}", 1) from None
+    with closing(log):
+        for warning in config.warnings:
+            log.warn(warning)
+        with _refusals(log), closing(_open_data_dir(config, log)) as data_dir:
+            node = _Node(config, log, data_dir)
+            received = trio.run(node.run, strict_exception_groups=True)
+    if received:
+        signal.signal(received, signal.SIG_DFL)
+        os.kill(os.getpid(), received)
+    return 0
+
+
+@contextmanager
+def _refusals(log: Log) -> Iterator[None]:
+    """Turn every known way not to start, or to fail, into one sentence and an exit code."""
+    try:
+        yield
+    except* (DataDirError, CorruptLog, BackendError, PkiError, OSError) as group:
+        failure: BaseException = group
+        while isinstance(failure, BaseExceptionGroup):
+            failure = failure.exceptions[0]
+        log.fatal("the member ends", error=str(failure))
+        raise CannotStart(str(failure), _exit_code(failure)) from None
+
+
+def _exit_code(failure: BaseException) -> int:
+    if isinstance(failure, DataDirError):
+        return int(failure.exit_code)
+    if isinstance(failure, CorruptLog):
+        return int(ExitCode.DAMAGED)
+    if isinstance(failure, BackendError):
+        return int(ExitCode.IO_FAILED)
+    return 1
+
+
+def _open_data_dir(config: Config, log: Log) -> DataDir:
+    data_dir = DataDir.open(config.data_path)
+    for warning in data_dir.warnings:
+        log.warn(warning)
+    return data_dir
+
+
+class _Node:
+    """The life of one member, from its open data directory to the signal that ends it."""
+
+    def __init__(self, config: Config, log: Log, data_dir: DataDir) -> None:
+        self._config = config
+        self._log = log
+        self._data_dir = data_dir
+        self._clock = SystemClock()
+        self._entropy = SystemEntropy()
+        self._signal = 0
+
+    async def run(self) -> int:
+        """Run until a signal; gives its number."""
+        config = self._config
+        self._log.info(
+            "starting an etcd server",
+            **{
+                "etcd-version": SERVER_VERSION,
+                "name": config.name,
+                "data-dir": str(config.data_path),
+                "listen-client-urls": [str(url) for url in config.listen_client_urls],
+                "advertise-client-urls": [str(url) for url in config.advertise_client_urls],
+                "initial-cluster": config.initial_cluster,
+            },
+        )
+        contexts = self._credentials()
+        with closing(self._open_backend()) as backend:
+            server = Server(
+                replica=self._replica(backend),
+                backend=backend,
+                clock=self._clock,
+                entropy=self._entropy,
+                limits=ServerLimits(
+                    request_bytes_max=config.max_request_bytes,
+                    txn_operations_max=config.max_txn_ops,
+                    quota_bytes=config.quota_bytes,
+                    progress_seconds=config.watch_progress_notify_interval,
+                ),
+                metrics=Metrics(extensive=config.metrics == "extensive"),
+            )
+            observe(server, server.metrics)
+            async with trio.open_nursery() as members:
+                await members.start(server.run)
+                await self._serve(server, contexts)
+                members.cancel_scope.cancel()
+        self._log.info("the member has stopped")
+        return self._signal
+
+    # Certificates
+
+    def _credentials(self) -> Contexts:
+        """Load what TLS needs, making it first where nothing was given."""
+        config = self._config
+        now = datetime.now(UTC)
+        if config.client_tls_generated or config.peer_tls_generated:
+            said = pki_files.ensure(
+                config.pki_path,
+                name=config.name,
+                hosts=config.certificate_hosts,
+                now=now,
+                profile=Profile(),
+            )
+            for sentence in said:
+                self._log.info(sentence)
+            pki_files.write_endpoints(
+                config.pki_path, [str(url) for url in config.advertise_client_urls]
+            )
+        contexts = load(self._credential_files(), now=now)
+        for warning in contexts.warnings:
+            self._log.warn(warning)
+        return contexts
+
+    def _credential_files(self) -> CredentialFiles:
+        config = self._config
+        files = pki_files.PkiFiles(config.pki_path)
+        if config.client_tls_generated:
+            trust = files.client_ca if config.client_cert_required else None
+            client = KeyFiles(files.server, files.key_of(files.server), trust)
+        else:
+            trust = Path(config.trusted_ca_file) if config.trusted_ca_file else None
+            client = KeyFiles(Path(config.cert_file), Path(config.key_file), trust)
+        if config.peer_tls_generated:
+            peer = KeyFiles(files.peer, files.key_of(files.peer), files.peer_ca)
+        else:
+            trust = Path(config.peer_trusted_ca_file) if config.peer_trusted_ca_file else None
+            peer = KeyFiles(Path(config.peer_cert_file), Path(config.peer_key_file), trust)
+        return CredentialFiles(
+            client=client,
+            peer=peer,
+            hosts=tuple(url.host for url in config.advertise_client_urls if url.secure),
+            cipher_suites=config.cipher_suites,
+            version_min=config.tls_min_version,
+            version_max=config.tls_max_version,
+        )
+
+    # The member
+
+    def _open_backend(self) -> Backend:
+        return open_member_store(self._data_dir)
+
+    def _replica(self, backend: Backend) -> Replica:
+        config = self._config
+        replica = Replica(
+            backend=backend,
+            recovered=self._recovered(backend),
+            config=ReplicaConfig(
+                name=config.name,
+                client_urls=tuple(str(url) for url in config.advertise_client_urls),
+                heartbeat_seconds=config.heartbeat_seconds,
+                election_seconds=config.election_seconds,
+                snapshot_count=config.snapshot_count,
+                catch_up_entries=config.snapshot_catchup_entries,
+            ),
+            boot=self._entropy.bits(64),
+            entropy=self._entropy,
+            now=self._clock.monotonic(),
+        )
+        self._log.info(
+            "starting local member",
+            **{
+                "local-member-id": f"{replica.member_id:x}",
+                "cluster-id": f"{replica.cluster_id:x}",
+                "revision": replica.store.revision,
+                "applied-index": replica.applied_index,
+            },
+        )
+        return replica
+
+    def _recovered(self, backend: Backend) -> Recovered:
+        recovered = recover(backend)
+        if recovered is not None:
+            return recovered
+        token = self._config.initial_cluster_token
+        members = []
+        own = None
+        for name, urls in self._config.members:
+            peer_urls = tuple(str(url) for url in urls)
+            member = Member(
+                id=cluster.member_id(peer_urls, token),
+                name="",
+                peer_urls=peer_urls,
+                client_urls=(),
+                is_learner=False,
+            )
+            members.append(member)
+            if name == self._config.name:
+                own = member
+        assert own is not None, "the configuration has been checked"
+        cluster_id = cluster.cluster_id(member.id for member in members)
+        backend.prepare(bootstrap(cluster_id=cluster_id, member_id=own.id, members=members)).write()
+        remember_identity(self._data_dir, cluster_id, own.id)
+        recovered = recover(backend)
+        assert recovered is not None
+        return recovered
+
+    # Serving
+
+    async def _serve(self, server: Server, contexts: Contexts) -> None:
+        config = self._config
+        frontend = Frontend(
+            server,
+            limits=Limits(
+                streams_max=min(config.max_concurrent_streams, STREAMS_MAX),
+                ping_seconds_min=config.grpc_keepalive_min_time,
+                message_bytes_max=config.max_request_bytes + GRPC_OVERHEAD_BYTES,
+            ),
+            origin_allowed=self._origin_allowed,
+            log=self._log,
+        )
+        doors = [
+            *((url, frontend.serve) for url in config.listen_client_urls),
+            *((url, frontend.serve_plain) for url in config.listen_client_http_urls),
+            *((url, frontend.serve_plain) for url in config.listen_metrics_urls),
+        ]
+        listeners = [await self._listener(url, contexts, serve) for url, serve in doors]
+        async with trio.open_nursery() as connections:
+            connections.start_soon(frontend.run_deadlines)
+            async with trio.open_nursery() as accepting:
+                for listener in listeners:
+                    accepting.start_soon(listener.run, connections)
+                self._announce()
+                self._signal = await _signalled()
+                self._log.info("received signal; shutting down", signal=self._signal)
+                notify(STOPPING)
+                accepting.cancel_scope.cancel()
+            server.stop_serving()
+            await frontend.drain()
+            connections.cancel_scope.cancel()
+
+    def _announce(self) -> None:
+        # Everything made so far lives as long as the member: no collection looks at it again.
+        gc.collect()
+        gc.freeze()
+        for url in self._config.listen_client_urls:
+            self._log.info(
+                "serving client traffic securely" if url.secure else "serving client traffic",
+                address=url.address,
+            )
+        self._log.info("ready to serve client requests")
+        notify(READY)
+
+    async def _listener(
+        self, url: Url, contexts: Contexts, serve: Callable[[Accepted], Awaitable[None]]
+    ) -> Listener:
+        address = Address(url.host, url.port, url.path if url.unix else None)
+        try:
+            sockets = await open_sockets(address, reuse_port=self._config.socket_reuse_port)
+        except OSError as error:
+            raise OSError(
+                error.errno, f"cannot listen on {url}: {error.strerror}; is another member running?"
+            ) from None
+        return Listener(
+            sockets,
+            context=(lambda: contexts.client_listener) if url.secure else None,
+            serve=serve,
+            rejected=self._rejected,
+        )
+
+    def _rejected(self, remote: str, reason: str) -> None:
+        self._log.warn(
+            "rejected connection on client endpoint", **{"remote-addr": remote, "error": reason}
+        )
+
+    def _origin_allowed(self, origin: str) -> bool:
+        # etcd's default, every origin, would let any page use the certificate of its visitor.
+        return "cors" in self._config.explicit and (
+            origin in self._config.cors or "*" in self._config.cors
+        )
+
+
+async def _signalled() -> int:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            return int(number)
+    raise AssertionError("signals do not end")

@@ -1,0 +1,256 @@
+"""Whether settings make sense together: etcd's rules, and the rules of a secure member.
+
+Pure: values in; a `ConfigError` or warnings out. No file is read and no name is resolved.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import shlex
+from collections.abc import Iterator
+from typing import Final
+
+from trioetcd.node.flags import FLAGS, ConfigError, Status
+from trioetcd.node.settings import Config, Members
+from trioetcd.node.url import Url
+
+__all__ = ["validate"]
+
+_ELECTION_MS_MAX: Final = 50_000
+_ELECTION_PER_HEARTBEAT: Final = 5
+_TIMEOUT_SECONDS_MIN: Final = 5
+_YEARS_MAX: Final = 10
+_BCRYPT_COSTS: Final = range(4, 32)
+_FALLBACKS: Final = frozenset({"exit"})
+
+
+def validate(config: Config) -> tuple[str, ...]:
+    """Check settings and give the sentences to warn of.
+
+    Raises:
+        ConfigError: the member must not start with them; the message says what to type.
+    """
+    warnings = [*_given_without_effect(config)]
+    _check_numbers(config)
+    _check_words(config)
+    _check_urls(config)
+    warnings += _check_plaintext(config)
+    warnings += _check_client_tls(config)
+    warnings += _check_peer_tls(config)
+    _check_members(config)
+    if config.name == FLAGS["name"].default and len(config.members) > 1:
+        warnings.append("--name is left at its default; give every member a name of its own")
+    return tuple(warnings)
+
+
+def _given_without_effect(config: Config) -> Iterator[str]:
+    for name in sorted(config.explicit):
+        flag = FLAGS[name]
+        if flag.status is Status.WORKS:
+            continue
+        at_default = getattr(config, flag.field) == flag.value
+        if flag.status is Status.REFUSED and not at_default:
+            raise ConfigError(f"--{name} is refused: {flag.reason}")
+        if flag.status is Status.REMOVED and not at_default:
+            raise ConfigError(f"--{name} is gone: {flag.reason}")
+        if not at_default or flag.status is Status.REMOVED:
+            yield f"--{name} has no effect: {flag.reason}"
+
+
+def _check_numbers(config: Config) -> None:
+    heartbeat, election = config.heartbeat_interval, config.election_timeout
+    if heartbeat == 0:
+        raise ConfigError("--heartbeat-interval must be >0 (set to 0ms)")
+    if election == 0:
+        raise ConfigError("--election-timeout must be >0 (set to 0ms)")
+    if _ELECTION_PER_HEARTBEAT * heartbeat > election:
+        raise ConfigError(
+            f"--election-timeout[{election}ms] should be at least as 5 times as "
+            f"--heartbeat-interval[{heartbeat}ms]",
+        )
+    if election > _ELECTION_MS_MAX:
+        raise ConfigError(
+            f"--election-timeout[{election}ms] is too long, and should be set less than "
+            f"{_ELECTION_MS_MAX}ms",
+        )
+    if config.compact_hash_check_time <= 0:
+        raise ConfigError("--compact-hash-check-time must be >0")
+    if config.bcrypt_cost not in _BCRYPT_COSTS:
+        raise ConfigError(f"--bcrypt-cost={config.bcrypt_cost} is not between 4 and 31")
+    if not 1 <= config.self_signed_cert_validity <= _YEARS_MAX:
+        raise ConfigError(
+            f"--self-signed-cert-validity={config.self_signed_cert_validity} is not between "
+            f"1 and {_YEARS_MAX} years, and a CA made here lasts {_YEARS_MAX}",
+        )
+    for name in ("max_txn_ops", "max_request_bytes", "max_concurrent_streams", "snapshot_count"):
+        if getattr(config, name) < 1:
+            raise ConfigError(f"--{name.replace('_', '-')} must be at least 1")
+    for flag in FLAGS.values():
+        value = getattr(config, flag.field, None)
+        if isinstance(value, float) and value < 0:
+            raise ConfigError(f"--{flag.name} must not be negative")
+
+
+def _check_words(config: Config) -> None:
+    if not config.name or set(config.name) & set(",=\0\n"):
+        raise ConfigError(f"--name={config.name!r} must have letters, and neither ',' nor '='")
+    if config.discovery_fallback not in _FALLBACKS:
+        raise ConfigError("--discovery-fallback knows one word: exit; v2 proxies are gone")
+    kind = config.auth_token.partition(",")[0]
+    if kind == "jwt":
+        raise ConfigError(
+            "--auth-token=jwt is refused: signed tokens are not checked yet, and unsigned ones "
+            "must not come in",
+        )
+    if kind != "simple":
+        raise ConfigError(f"--auth-token={kind!r} is none of 'simple', 'jwt'")
+    if config.tls_max_version and config.tls_min_version > config.tls_max_version:
+        raise ConfigError(
+            f"min version ({config.tls_min_version}) is greater than max version "
+            f"({config.tls_max_version})",
+        )
+    if config.tls_min_version == "TLS1.3" and config.cipher_suites:
+        raise ConfigError("cipher suites cannot be configured when only TLS1.3 is enabled")
+
+
+def _check_urls(config: Config) -> None:
+    for name in ("listen-peer-urls", "listen-client-urls"):
+        if not getattr(config, FLAGS[name].field):
+            raise ConfigError(f"--{name} must name at least one URL")
+    for name in (
+        "listen-peer-urls",
+        "listen-client-urls",
+        "listen-client-http-urls",
+        "listen-metrics-urls",
+    ):
+        urls: tuple[Url, ...] = getattr(config, FLAGS[name].field)
+        for url in urls:
+            if not url.unix and url.host != "localhost" and not _is_address(url.host):
+                raise ConfigError(
+                    f"--{name}: expected IP in URL for binding ({url}); names are for the "
+                    f"advertised URLs",
+                )
+    if "listen-client-urls" in config.explicit and not config.advertise_client_urls:
+        raise ConfigError(
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+        )
+    for name in ("initial-advertise-peer-urls", "advertise-client-urls"):
+        urls = getattr(config, FLAGS[name].field)
+        if not urls:
+            raise ConfigError(f"--{name} must name at least one URL")
+        for url in urls:
+            if not url.unix and not url.host:
+                raise ConfigError(f'--{name} must be "host:port": unexpected empty host ({url})')
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host == ""  # ":2379" means every address, as in Go
+    return True
+
+
+def _check_plaintext(config: Config) -> Iterator[str]:
+    for name in ("listen-client-urls", "listen-client-http-urls", "listen-metrics-urls"):
+        urls: tuple[Url, ...] = getattr(config, FLAGS[name].field)
+        for url in urls:
+            if url.secure:
+                continue
+            if not url.local and not config.allow_plaintext:
+                raise ConfigError(
+                    f"--{name}: {url} would send keys and values over the network unencrypted; "
+                    f"write https://{url.address}, or add --allow-plaintext if that is what "
+                    f"you want",
+                )
+            yield f"--{name}: {url} serves without encryption and without client certificates"
+    http = [url for url in config.advertise_client_urls if not url.secure]
+    if http and all(url.secure for url in config.listen_client_urls):
+        yield (
+            f"--advertise-client-urls: clients are told {http[0]}, but every client listener "
+            f"speaks TLS"
+        )
+
+
+def _check_client_tls(config: Config) -> Iterator[str]:
+    if bool(config.cert_file) != bool(config.key_file):
+        raise ConfigError("--cert-file and --key-file must both be given, or neither")
+    if not config.cert_file:
+        if config.trusted_ca_file:
+            raise ConfigError(
+                "--trusted-ca-file needs --cert-file and --key-file; leave out all three and "
+                "the member makes its own certificates",
+            )
+        if not config.client_cert_required:
+            yield (
+                "--auto-tls: clients without a certificate may come in, as in etcd; leave it "
+                "out, and every client needs a certificate of the member's own CA"
+            )
+        return
+    if config.auto_tls:
+        yield "--auto-tls has no effect, since --cert-file is given"
+    if not config.trusted_ca_file:
+        if config.client_cert_auth:
+            raise ConfigError("--client-cert-auth needs --trusted-ca-file: the clients' CA")
+        yield (
+            "--trusted-ca-file is not given, so clients without a certificate may come in; "
+            "give it to let in none but those with a certificate of that CA"
+        )
+
+
+def _check_peer_tls(config: Config) -> Iterator[str]:
+    given = {
+        "--peer-cert-file": config.peer_cert_file,
+        "--peer-key-file": config.peer_key_file,
+        "--peer-trusted-ca-file": config.peer_trusted_ca_file,
+    }
+    missing = [name for name, value in given.items() if not value]
+    if missing and len(missing) < len(given):
+        raise ConfigError(
+            f"{' and '.join(missing)} must be given, too: members verify each other by "
+            f"certificate, key and CA",
+        )
+    several = len(config.members) > 1
+    if several and missing:
+        asked = "--peer-auto-tls" if config.peer_auto_tls else "--initial-cluster"
+        raise ConfigError(
+            f"{asked}: members that make their own CA cannot trust each other; make the "
+            f"certificates of all members first: {_certs_init(config.members)} and give each "
+            f"member its --peer-cert-file, --peer-key-file and --peer-trusted-ca-file",
+        )
+    if several:
+        raise ConfigError(
+            f"--initial-cluster names {len(config.members)} members, and this version serves "
+            f"clusters of one member",
+        )
+    if config.peer_auto_tls and not missing:
+        yield "--peer-auto-tls has no effect, since --peer-cert-file is given"
+    if not config.peer_client_cert_auth:
+        yield "--peer-client-cert-auth=false has no effect: peers always verify each other"
+
+
+def _certs_init(members: Members) -> str:
+    hosts = " ".join(shlex.quote(f"{name}={urls[0].host or 'localhost'}") for name, urls in members)
+    return f"`trioetcd certs init --out certs {hosts}`"
+
+
+def _check_members(config: Config) -> None:
+    names = dict(config.members)
+    if config.name not in names:
+        raise ConfigError(
+            f"--initial-cluster must contain this member: couldn't find local name "
+            f'"{config.name}" in the initial cluster configuration',
+        )
+    every = [url.address for _, urls in config.members for url in urls]
+    if len(set(every)) < len(every):
+        raise ConfigError("--initial-cluster has a URL twice; every member needs its own")
+    # Peers speak TLS whatever the scheme says, so the scheme takes no part in the comparison.
+    ours = {url.address for url in names[config.name]}
+    told = {url.address for url in config.initial_advertise_peer_urls}
+    if ours != told:
+        here = ",".join(f"{config.name}={url}" for url in names[config.name])
+        there = ",".join(map(str, config.initial_advertise_peer_urls))
+        raise ConfigError(
+            f"--initial-cluster has {here}, but --initial-advertise-peer-urls={there}; the two "
+            f"must name the same URLs",
+        )

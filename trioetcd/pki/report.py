@@ -1,0 +1,82 @@
+"""A certificate in words, for the command line and the log."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from trioetcd.pki.pem import read_certificates
+
+__all__ = ["describe", "fingerprint", "shared_certificates"]
+
+_USAGE_WORDS = {
+    x509.oid.ExtendedKeyUsageOID.SERVER_AUTH: "server",
+    x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH: "client",
+}
+
+
+def fingerprint(certificate: bytes) -> str:
+    """Give the SHA-256 fingerprint of a certificate (PEM) as openssl prints it.
+
+    Raises:
+        PkiError: it cannot be read.
+    """
+    digest = read_certificates(certificate, "the certificate")[0].fingerprint(hashes.SHA256())
+    return digest.hex(":").upper()
+
+
+def describe(certificate: bytes, *, now: datetime) -> str:
+    """Say in a few lines what a certificate (PEM) is, for whom, by whom and until when.
+
+    Raises:
+        PkiError: it cannot be read.
+    """
+    leaf = read_certificates(certificate, "the certificate")[0]
+    end = leaf.not_valid_after_utc
+    days = (end - now).days
+    left = f"{days} days left" if days >= 0 else f"ended {-days} days ago"
+    lines = [
+        f"{leaf.subject.rfc4514_string()}",
+        f"  signed by    {leaf.issuer.rfc4514_string()}",
+        f"  valid        {leaf.not_valid_before_utc:%Y-%m-%d} to {end:%Y-%m-%d %H:%M} UTC, {left}",
+        f"  use          {_use(leaf)}",
+    ]
+    names = _names(leaf)
+    if names:
+        lines.append(f"  names        {', '.join(names)}")
+    lines.append(f"  fingerprint  {fingerprint(certificate)}")
+    return "\n".join(lines)
+
+
+def shared_certificates(first: bytes, second: bytes) -> bool:
+    """Say whether two PEM files have a certificate in common: one CA for two purposes.
+
+    Raises:
+        PkiError: one of them cannot be read.
+    """
+    ours = {item.fingerprint(hashes.SHA256()) for item in read_certificates(first, "a CA file")}
+    theirs = {item.fingerprint(hashes.SHA256()) for item in read_certificates(second, "a CA file")}
+    return bool(ours & theirs)
+
+
+def _use(leaf: x509.Certificate) -> str:
+    try:
+        if leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+            return "certificate authority"
+    except x509.ExtensionNotFound:
+        pass
+    try:
+        usages = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return "any"
+    return " and ".join(_USAGE_WORDS.get(usage, usage.dotted_string) for usage in usages)
+
+
+def _names(leaf: x509.Certificate) -> list[str]:
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [str(name.value) for name in names]

@@ -1,0 +1,121 @@
+"""What the log is made of, and the one form it has on the wire and on the disk.
+
+An entry is opaque bytes with an index and a term (Raft paper, figure 2). Entries travel in
+groups: neighbours of one term, encoded once into one byte string, which a leader sends and every
+member stores as it is. Nothing here knows what an entry means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from struct import Struct, pack, unpack_from
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from trioetcd.values import Index, MemberID, Term
+
+__all__ = [
+    "GROUP_OVERHEAD",
+    "ConfState",
+    "CorruptGroupError",
+    "Group",
+    "HardState",
+    "Role",
+    "SoftState",
+    "decode_group",
+    "encode_group",
+]
+
+_HEAD: Final = Struct(">IBQQI")
+"""CRC-32 of all that follows, format, first index, term, number of entries."""
+
+_FORMAT: Final = 1
+
+GROUP_OVERHEAD: Final = _HEAD.size
+
+
+class CorruptGroupError(Exception):
+    """The bytes are not a group that was ever encoded."""
+
+
+class Group(NamedTuple):
+    """Neighbouring entries of one term: `datas[i]` is the entry at ``first + i``."""
+
+    first: Index
+    term: Term
+    datas: list[bytes]
+
+    @property
+    def last(self) -> Index:
+        """The index of the last entry."""
+        return Index(self.first + len(self.datas) - 1)
+
+
+class HardState(NamedTuple):
+    """What must be durable before a member acts on it (Raft paper, figure 2, persistent state).
+
+    `vote` is 0 for "none". `commit` need not be durable for safety; it is kept so that a restart
+    knows what had been promised.
+    """
+
+    term: Term
+    vote: MemberID
+    commit: Index
+
+
+class Role:
+    """The three roles of the paper, section 5.1."""
+
+    FOLLOWER: Final = "follower"
+    CANDIDATE: Final = "candidate"
+    LEADER: Final = "leader"
+
+
+class SoftState(NamedTuple):
+    """What is useful to know and need not survive: who leads, and this member's role."""
+
+    leader: MemberID
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfState:
+    """Who votes. Sorted, so that nothing depends on the order of a set."""
+
+    voters: tuple[MemberID, ...]
+
+    def __post_init__(self) -> None:
+        assert tuple(sorted(set(self.voters))) == self.voters, "voters are sorted and distinct"
+
+
+def encode_group(first: int, term: int, datas: list[bytes]) -> bytes:
+    """Encode neighbouring entries of one term, checksum in front."""
+    count = len(datas)
+    head = _HEAD.pack(0, _FORMAT, first, term, count)
+    body = b"".join([head[4:], pack(f">{count}I", *map(len, datas)), *datas])
+    return crc32(body).to_bytes(4, "big") + body
+
+
+def decode_group(encoded: bytes) -> Group:
+    """Decode a group; the checksum is verified first.
+
+    Raises:
+        CorruptGroupError: any bit differs from what was encoded, or bytes are missing or too many.
+    """
+    if len(encoded) < GROUP_OVERHEAD:
+        raise CorruptGroupError(f"a group of {len(encoded)} bytes is shorter than its head")
+    crc, form, first, term, count = _HEAD.unpack_from(encoded)
+    if crc32(memoryview(encoded)[4:]) != crc:
+        raise CorruptGroupError("the checksum of a group of entries does not match")
+    if form != _FORMAT:
+        raise CorruptGroupError(f"a group of entries has the unknown format {form}")
+    if len(encoded) < GROUP_OVERHEAD + 4 * count:
+        raise CorruptGroupError("a group of entries is shorter than its list of lengths")
+    at = GROUP_OVERHEAD + 4 * count
+    datas: list[bytes] = []
+    for length in unpack_from(f">{count}I", encoded, GROUP_OVERHEAD):
+        datas.append(encoded[at : at + length])
+        at += length
+    if at != len(encoded) or not count:
+        raise CorruptGroupError("the lengths in a group of entries do not add up")
+    return Group(Index(first), Term(term), datas)

@@ -1,0 +1,41 @@
+"""Majorities: what is committed, and who is elected. Pure functions of what voters said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+from trioetcd.values import Index, MemberID
+
+__all__ = ["VoteOutcome", "committed_index", "vote_outcome"]
+
+
+class VoteOutcome(Enum):
+    """How an election stands."""
+
+    PENDING = "pending"
+    WON = "won"
+    LOST = "lost"
+
+
+def committed_index(voters: tuple[MemberID, ...], match: Mapping[MemberID, Index]) -> Index:
+    """Give the highest index that a majority of `voters` holds durably (paper, section 5.3).
+
+    Whether it may be *called* committed also depends on its term (section 5.4.2); that is the
+    caller's rule.
+    """
+    assert voters, "a cluster without voters commits nothing"
+    held = sorted((match.get(voter, Index(0)) for voter in voters), reverse=True)
+    return held[len(voters) // 2]
+
+
+def vote_outcome(voters: tuple[MemberID, ...], votes: Mapping[MemberID, bool]) -> VoteOutcome:
+    """Say whether the votes so far elect, reject, or leave it open (paper, section 5.2)."""
+    needed = len(voters) // 2 + 1
+    granted = sum(1 for voter in voters if votes.get(voter) is True)
+    refused = sum(1 for voter in voters if votes.get(voter) is False)
+    if granted >= needed:
+        return VoteOutcome.WON
+    if len(voters) - refused < needed:
+        return VoteOutcome.LOST
+    return VoteOutcome.PENDING

@@ -1,0 +1,100 @@
+"""How a batch is put together: effects, entries, hard state and the chain's next link, atomically.
+
+``commit >= applied`` holds in every batch, and ``applied`` always stands beside the effects it
+speaks of: this is where both are written, and nothing else writes either.
+"""
+
+from __future__ import annotations
+
+from trioetcd.raft import Log, Ready, encode_group
+from trioetcd.replica.housekeeping import Housekeeping
+from trioetcd.replica.outputs import Persist
+from trioetcd.replica.overlay import Overlay
+from trioetcd.replica.rows import (
+    META_ROW,
+    Meta,
+    Recovered,
+    chain_key,
+    encode_link,
+    encode_meta,
+    group_key,
+)
+from trioetcd.values import Revision
+
+__all__ = ["Batches"]
+
+
+class Batches:
+    """Cuts one batch after another.
+
+    Attributes:
+        number: the latest batch.
+        housekeeping: what rides along to be deleted.
+
+    Args:
+        recovered: what was found at the start.
+        housekeeping: see there.
+    """
+
+    def __init__(self, recovered: Recovered, housekeeping: Housekeeping) -> None:
+        self.number = recovered.batch
+        self.housekeeping = housekeeping
+        self._crc = recovered.chain_crc
+        self._epoch = recovered.epoch[0]
+        self._cluster_id = recovered.cluster_id
+        self._member_id = recovered.member_id
+
+    def cut(
+        self,
+        space: Overlay,
+        ready: Ready,
+        log: Log,
+        *,
+        revision: Revision,
+        compact_revision: Revision,
+    ) -> Persist:
+        """Turn what was gathered, and what Raft wants persisted, into the next batch."""
+        keeping = self.housekeeping
+        rows = space.rotate()
+        last = log.stable
+        for group in ready.groups:
+            encoded = encode_group(*group)
+            rows[group_key(group.first)] = encoded
+            keeping.group_written(group.first, len(encoded))
+            last = group.last
+        number = self.number = self.number + 1
+        applied = log.applied
+        first = keeping.retire_groups(rows, applied)
+        if first != log.first:
+            log.compact(first)
+        chain_first = keeping.retire_links(rows)
+        size = sum(map(len, rows)) + sum(map(len, filter(None, rows.values())))
+        position = keeping.batch_cut(number, size)
+        term, vote, commit = ready.hard_state
+        assert commit >= applied
+        meta = encode_meta(
+            Meta(
+                number,
+                chain_first,
+                term,
+                vote,
+                # The commit index may be known to lie beyond what this batch makes durable here.
+                min(commit, last),
+                applied,
+                log.term(applied),
+                revision,
+                compact_revision,
+                position,
+                self._epoch,
+                first,
+                log.term(first - 1),
+                last,
+                self._cluster_id,
+                self._member_id,
+            )
+        )
+        link = encode_link(self._crc, meta, number, last, position)
+        self._crc = int.from_bytes(link[:4], "big")
+        rows[META_ROW] = meta
+        rows[chain_key(number)] = link
+        return Persist(number, rows)

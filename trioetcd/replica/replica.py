@@ -1,0 +1,515 @@
+"""A whole member as one deterministic object: inputs in, outputs out, no clock, no disk, no task.
+
+``step(inputs, now)`` takes what has happened and answers with what is to be done; equal inputs
+give equal outputs. The order in which things become durable, committed, applied and answered is
+decided here and nowhere else:
+
+1. A proposal becomes an entry of the log. One atomic batch carries entries, hard state and the
+   effects of entries applied before, and one batch is in flight at a time: what comes meanwhile
+   waits for the next one, which is all there is to group commit.
+2. When the batch is durable, Raft counts this member, and entries commit.
+3. Entries that are committed *and* durable here are applied, in order, into the overlay; only
+   then are their proposals answered and their events published.
+4. Their effects and the applied index ride together in the next batch, so that a restart repeats
+   exactly the entries whose effects are not there. It repeats them through the same code.
+
+This file is the order of things. What waits lives in `pending` and `reads`, what is thrown away
+in `housekeeping`, how a batch is put together in `batches`, what a command means in
+`statemachine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from trioetcd.cluster import attributes_command
+from trioetcd.errors import NO_LEADER, STOPPED, TOO_MANY_REQUESTS, ErrorRow, EtcdError
+from trioetcd.ports import Backend, Entropy
+from trioetcd.raft import ConfState, Log, Raft, RaftConfig, Role
+from trioetcd.replica.batches import Batches
+from trioetcd.replica.config import ReplicaConfig
+from trioetcd.replica.housekeeping import Housekeeping
+from trioetcd.replica.inputs import (
+    BarrierRequested,
+    Input,
+    Persisted,
+    Proposal,
+    Proposed,
+    ReadRequested,
+    Stopped,
+    Tick,
+    Ticket,
+)
+from trioetcd.replica.lease_keeper import LeaseKeeper
+from trioetcd.replica.machine import assemble
+from trioetcd.replica.outputs import Outputs
+from trioetcd.replica.overlay import Overlay
+from trioetcd.replica.pending import Pending
+from trioetcd.replica.reads import Reads
+from trioetcd.replica.rows import Recovered
+from trioetcd.statemachine import COMMAND_FORMAT, HEAD, CommandKind, Steps
+from trioetcd.values import Index, MemberID, Revision, Term
+
+__all__ = ["Replica", "ReplicaStatistics"]
+
+_APPLY_CHUNK: Final = 64
+"""Entries between two looks at the time."""
+
+_STEP_ENTRIES_MAX: Final = 4096
+"""Entries one step applies at most, whatever the driver says of the time."""
+
+_ROW_BYTES: Final = 64
+"""What a gathered row adds, roughly, to what its entry's bytes already count for."""
+
+_OVERLAY_ROWS_MAX: Final = 8192
+"""So many gathered rows are enough for a batch; compaction waits until they are written."""
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaStatistics:
+    """What waits inside, for metrics and health.
+
+    Attributes:
+        pending: proposals whose outcome somebody waits for.
+        reads: linearizable reads that wait.
+        unapplied: entries in the log that are not applied yet.
+        waiting_bytes: bytes of entries that wait for a batch.
+        overlay_rows: rows that are applied and not durable yet.
+        log_bytes: size of the log on the disk.
+        batches: number of the latest batch.
+    """
+
+    pending: int
+    reads: int
+    unapplied: int
+    waiting_bytes: int
+    overlay_rows: int
+    log_bytes: int
+    batches: int
+
+
+class Replica:
+    """One member.
+
+    Attributes:
+        space: all rows, durable or not, as the state machine sees them.
+        store, lessor, alarms, membership, applier: the parts of the state machine.
+        member_id, cluster_id: who this is.
+        is_current: whether a linearizable read may be answered from the store as it stands;
+            changes only within `step`.
+        ready: whether clients may be served: the store has come to an entry of a live term, so no
+            read, not even a serializable one, goes back behind what was promised before a restart.
+        stalled: whether a batch has been in flight for longer than an election timeout.
+
+    Args:
+        backend: the rows that are durable; only read here.
+        recovered: what `rows.recover` found there.
+        config: settings.
+        boot: 64 random bits drawn for this start.
+        entropy: for election timeouts.
+        now: the clock that `step` will be given.
+    """
+
+    def __init__(
+        self,
+        *,
+        backend: Backend,
+        recovered: Recovered,
+        config: ReplicaConfig,
+        boot: int,
+        entropy: Entropy,
+        now: float,
+    ) -> None:
+        self.config = config
+        self.space = Overlay(backend)
+        machine = assemble(self.space, recovered, config)
+        self.store = machine.store
+        self.lessor = machine.lessor
+        self.alarms = machine.alarms
+        self.membership = machine.membership
+        self.applier = machine.applier
+        self.member_id = recovered.member_id
+        self.cluster_id = recovered.cluster_id
+        self.is_current = False
+        self.ready = False
+        self.stalled = False
+        self._boot = boot
+        self._log = Log(
+            first=recovered.first,
+            first_term=recovered.first_term,
+            applied=recovered.applied,
+            commit=recovered.hard_state.commit,
+            runs=recovered.runs,
+            groups=recovered.entries,
+            stable=recovered.last,
+        )
+        self._raft = Raft(
+            config=RaftConfig(
+                member_id=self.member_id,
+                election_ticks=config.election_ticks,
+                batch_bytes_max=config.batch_bytes_max,
+                apply_entries_max=_APPLY_CHUNK,
+            ),
+            log=self._log,
+            hard_state=recovered.hard_state,
+            conf_state=ConfState(self.membership.voters()),
+            entropy=entropy,
+        )
+        self._housekeeping = Housekeeping(
+            recovered,
+            snapshot_count=config.snapshot_count,
+            catch_up_entries=config.catch_up_entries,
+            log_bytes_max=config.log_bytes_max,
+        )
+        self._batches = Batches(recovered, self._housekeeping)
+        self._pending = Pending(timeout=config.request_seconds)
+        self._reads = Reads(timeout=config.request_seconds)
+        self._lease_keeper = LeaseKeeper(self.lessor)
+        self._barriers: list[tuple[int, Ticket]] = []
+        self._freeing: list[tuple[bytes, bytes]] = []
+        self._steps: tuple[Steps, Ticket] | None = None
+        self._in_flight = False
+        self._cut_at = now
+        self._ticked_at = now
+        self._dirty_since: float | None = None
+        self._written_applied = recovered.applied
+        self._effect_bytes = 0
+        self._waiting_bytes = 0
+        self._stopped = False
+        # Nobody else could be elected, so there is nothing to wait for.
+        if self.membership.voters() == (self.member_id,):
+            self._raft.campaign()
+
+    # -- what others may ask -----------------------------------------------------------------
+
+    @property
+    def term(self) -> Term:
+        """The current term."""
+        return self._raft.term
+
+    @property
+    def leader(self) -> MemberID:
+        """The leader of the current term; 0 if none is known."""
+        return self._raft.leader
+
+    @property
+    def commit_index(self) -> Index:
+        """Up to where entries are known to be committed."""
+        return self._log.commit
+
+    @property
+    def applied_index(self) -> Index:
+        """Up to where entries have been applied."""
+        return self._log.applied
+
+    @property
+    def wants_flush(self) -> bool:
+        """Whether effects wait for a batch: a step is wanted within ``flush_seconds``."""
+        return self._dirty_since is not None and not self._in_flight
+
+    def statistics(self) -> ReplicaStatistics:
+        """Give what waits inside."""
+        return ReplicaStatistics(
+            pending=len(self._pending.waiting),
+            reads=len(self._reads),
+            unapplied=self._log.last - self._log.applied,
+            waiting_bytes=self._waiting_bytes,
+            overlay_rows=len(self.space.gathering) + len(self.space.writing),
+            log_bytes=self._housekeeping.log_bytes,
+            batches=self._batches.number,
+        )
+
+    # -- the step ----------------------------------------------------------------------------
+
+    def step(
+        self, inputs: Sequence[Input], now: float, overdue: Callable[[], bool] = _never
+    ) -> Outputs:
+        """Take in what has happened; give what is to be done, in the order of `Outputs`.
+
+        Args:
+            inputs: what has happened, in order.
+            now: seconds that never go back.
+            overdue: asked between slices of work; when it says True the step ends soon and
+                `Outputs.more` is set.
+        """
+        outputs = Outputs()
+        for entry in inputs:
+            kind = type(entry)
+            if kind is Proposed:
+                self._propose(entry.proposals, now, outputs)  # type: ignore[union-attr] # kind
+            elif isinstance(entry, Persisted):
+                self._on_persisted(entry.number, outputs)
+            elif isinstance(entry, ReadRequested):
+                self._on_read(entry.tickets, now, outputs)
+            elif isinstance(entry, BarrierRequested):
+                self._on_barrier(entry.ticket, outputs)
+            elif isinstance(entry, Stopped):
+                self._on_stopped(outputs)
+            else:
+                assert isinstance(entry, Tick)
+        self.applier.now = now
+        self._pass_time(now, outputs)
+        self._apply(now, outputs, overdue)
+        self._compact(outputs, overdue)
+        self._cut(now, outputs)
+        self._confirm_reads(outputs)
+        return outputs
+
+    # -- inputs ------------------------------------------------------------------------------
+
+    def _propose(self, proposals: list[Proposal], now: float, outputs: Outputs) -> None:
+        """Append commands to the log, as many as there is room for."""
+        row = self._refusal()
+        room = 0 if row is not None else self._room()
+        if len(proposals) > room:
+            refusal = EtcdError(row or TOO_MANY_REQUESTS)
+            outputs.resolved.extend((ticket, refusal) for ticket, _, _ in proposals[room:])
+            if not room:
+                return
+            proposals = proposals[:room]
+        pending = self._pending
+        waiting = pending.waiting
+        counter = pending.counter
+        member = self.member_id
+        boot = self._boot
+        pack = HEAD.pack
+        datas: list[bytes] = []
+        append = datas.append
+        for ticket, kind, payload in proposals:
+            counter += 1
+            append(pack(COMMAND_FORMAT, kind, member, boot, counter) + payload)
+            if ticket is not None:
+                waiting[counter] = ticket
+        pending.counter = counter
+        pending.stamp(now)
+        self._waiting_bytes += sum(map(len, datas))
+        self._raft.propose(datas)
+
+    def _refusal(self) -> ErrorRow | None:
+        if self._stopped:
+            return STOPPED
+        if self._raft.role != Role.LEADER:
+            return NO_LEADER
+        return None
+
+    def _room(self) -> int:
+        """Say how many proposals may come in now."""
+        log = self._log
+        config = self.config
+        if log.commit - log.applied > config.gap_max:
+            return 0
+        if self._waiting_bytes > config.proposal_bytes_max:
+            return 0
+        return max(0, config.proposals_max - (log.last - log.applied))
+
+    def _propose_own(self, kind: int, payload: bytes) -> None:
+        """Append a command of this member's own, for which nobody waits and no bound holds."""
+        pending = self._pending
+        pending.counter += 1
+        head = HEAD.pack(COMMAND_FORMAT, kind, self.member_id, self._boot, pending.counter)
+        data = head + payload
+        self._waiting_bytes += len(data)
+        self._raft.propose([data])
+
+    def _on_persisted(self, number: int, outputs: Outputs) -> None:
+        assert self._in_flight, "an acknowledgement of nothing"
+        assert number == self._batches.number, "an acknowledgement of another batch"
+        self._in_flight = False
+        self.stalled = False
+        self.space.persisted()
+        self._raft.persisted()
+        outputs.freed.extend(self._freeing)
+        while self._barriers and self._barriers[0][0] <= number:
+            outputs.reached.append(self._barriers.pop(0)[1])
+
+    def _on_read(self, tickets: list[Ticket], now: float, outputs: Outputs) -> None:
+        row = STOPPED if self._stopped else None
+        if row is not None:
+            outputs.resolved.extend((ticket, EtcdError(row)) for ticket in tickets)
+        else:
+            self._reads.add(tickets, now)
+
+    def _on_barrier(self, ticket: Ticket, outputs: Outputs) -> None:
+        if self._dirty():
+            self._barriers.append((self._batches.number + 1, ticket))
+        elif self._in_flight:
+            self._barriers.append((self._batches.number, ticket))
+        else:
+            outputs.reached.append(ticket)
+
+    def _on_stopped(self, outputs: Outputs) -> None:
+        self._stopped = True
+        outputs.resolved.extend(self._pending.fail(STOPPED))
+        outputs.resolved.extend(self._reads.fail(STOPPED))
+
+    def _pass_time(self, now: float, outputs: Outputs) -> None:
+        if now - self._ticked_at >= self.config.heartbeat_seconds:
+            # One tick at most, however long the pause: what arrived during it comes first.
+            self._ticked_at = now
+            self._raft.tick()
+            self.stalled = self._in_flight and now - self._cut_at > self.config.election_seconds
+            outputs.resolved.extend(self._pending.expire(now))
+            outputs.resolved.extend(self._reads.expire(now))
+            if self.ready and self._raft.role == Role.LEADER and not self._stopped:
+                for request in self._lease_keeper.due(now):
+                    self._propose_own(CommandKind.LEASE_REVOKE, request)
+
+    # -- applying ----------------------------------------------------------------------------
+
+    def _apply(self, now: float, outputs: Outputs, overdue: Callable[[], bool]) -> None:
+        """Apply what is committed and durable, until it is done or time is up."""
+        log = self._log
+        left = _STEP_ENTRIES_MAX
+        while self._steps is None or self._resume(outputs, overdue):
+            datas = log.applicable(_APPLY_CHUNK)
+            if not datas or left <= 0:
+                break
+            self._apply_chunk(datas, now, outputs)
+            left -= len(datas)
+            if overdue():
+                break
+        published = self.applier.published
+        if published:
+            outputs.published.extend(published)
+            published.clear()
+        if self._steps is not None or log.applied < min(log.commit, log.stable):
+            outputs.more = True
+        if self._dirty_since is None and self._dirty():
+            self._dirty_since = now
+
+    def _apply_chunk(self, datas: list[bytes], now: float, outputs: Outputs) -> None:
+        """Apply entries in order; stops early behind one that takes more than one slice."""
+        apply = self.applier.apply
+        unpack = HEAD.unpack_from
+        size = HEAD.size
+        boot = self._boot
+        take = self._pending.waiting.pop
+        resolve = outputs.resolved.append
+        done = 0
+        start = self._log.applied
+        for data in datas:
+            done += 1
+            if not data:
+                self._raft.advance(Index(start + done))
+                self._on_empty_entry(now)
+                continue
+            form, kind, _, origin, counter = unpack(data)
+            assert form == COMMAND_FORMAT, "an entry of a later version"
+            ticket = take(counter, None) if origin == boot else None
+            outcome = apply(kind, data[size:], answer=ticket is not None)
+            if not isinstance(outcome, (tuple, EtcdError)):
+                done -= 1
+                self._steps = (outcome, ticket)
+                break
+            if ticket is not None:
+                resolve((ticket, outcome))
+        self._effect_bytes += 2 * sum(map(len, datas[:done]))
+        self._raft.advance(Index(start + done))
+
+    def _resume(self, outputs: Outputs, overdue: Callable[[], bool]) -> bool:
+        """Go on with a long entry; True when it is whole, and only then applied moves."""
+        assert self._steps is not None
+        steps, ticket = self._steps
+        for _ in range(self.config.slices_per_step):
+            try:
+                next(steps)
+            except StopIteration as whole:
+                self._steps = None
+                self._raft.advance(Index(self._log.applied + 1))
+                if ticket is not None:
+                    outputs.resolved.append((ticket, whole.value))
+                return True
+            if overdue():
+                break
+        return False
+
+    def _on_empty_entry(self, now: float) -> None:
+        """Begin to lead in earnest: an entry of this leader's own term has been applied."""
+        if self._raft.role != Role.LEADER or self._log.applied != self._raft.term_start:
+            return
+        # Only now: whatever earlier leaders proposed about leases has been applied before.
+        self.lessor.promote(now, extend=self.config.election_seconds)
+        self.ready = True
+        me = self.membership.get(self.member_id)
+        config = self.config
+        if me is None or (me.name, me.client_urls) != (config.name, config.client_urls):
+            payload = attributes_command(self.member_id, config.name, config.client_urls)
+            self._propose_own(CommandKind.MEMBER_ATTRIBUTES, payload)
+
+    def _compact(self, outputs: Outputs, overdue: Callable[[], bool]) -> None:
+        """Forget compacted history, a slice at a time, when nothing more urgent is to be done."""
+        store = self.store
+        if not store.compaction.pending or self._steps is not None:
+            return
+        config = self.config
+        for _ in range(config.slices_per_step):
+            # While a batch is in flight the overlay only grows; the disk sets the pace.
+            if self._in_flight and len(self.space.gathering) > _OVERLAY_ROWS_MAX:
+                return
+            if not store.compact_step(config.compaction_rows):
+                return
+            if outputs.more or overdue():
+                break
+        outputs.more = True
+
+    # -- batches -----------------------------------------------------------------------------
+
+    def _dirty(self) -> bool:
+        """Whether something applied is in no batch yet."""
+        return bool(self.space.gathering) or self._log.applied != self._written_applied
+
+    def _flush_due(self, now: float) -> bool:
+        since = self._dirty_since
+        if since is None:
+            return False
+        config = self.config
+        return (
+            self._stopped
+            or bool(self._barriers)
+            or now - since >= config.flush_seconds
+            or self._effect_bytes + _ROW_BYTES * len(self.space.gathering) >= config.flush_bytes
+        )
+
+    def _cut(self, now: float, outputs: Outputs) -> None:
+        """Cut a batch if none is in flight and there is a reason for one."""
+        if self._in_flight:
+            return
+        if self._dirty_since is None and self._dirty():
+            self._dirty_since = now
+        raft = self._raft
+        ready = raft.ready(writable=True)
+        if not ready.must_persist and not self._flush_due(now):
+            return
+        outputs.persist = self._batches.cut(
+            self.space,
+            ready,
+            self._log,
+            revision=Revision(self.store.revision),
+            compact_revision=Revision(self.store.compact_revision),
+        )
+        raft.persist(ready)
+        for group in ready.groups:
+            self._waiting_bytes -= sum(map(len, group.datas))
+        self._freeing = self.store.freed[:]
+        self.store.freed.clear()
+        self._in_flight = True
+        self._cut_at = now
+        self._written_applied = self._log.applied
+        self._dirty_since = None
+        self._effect_bytes = 0
+
+    def _confirm_reads(self, outputs: Outputs) -> None:
+        """Let reads go that the store is current enough for, and say whether it is now."""
+        index = self._raft.read_index()
+        applied = self._log.applied
+        self.is_current = index is not None and applied >= index and not self._stopped
+        if len(self._reads):
+            if index is not None:
+                self._reads.confirm(index)
+            outputs.readable.extend(self._reads.readable(applied))

@@ -1,0 +1,67 @@
+"""Long reads, a bounded step at a time, so that a range of everything holds up nobody.
+
+A handler that finds more than one step's work leaves its cursor here; all cursors together get
+`TURN_SECONDS` of each turn of the loop, one after the other.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import trio
+
+__all__ = ["STEP_BYTES", "STEP_ROWS", "TURN_SECONDS", "Cursor", "Cursors"]
+
+STEP_ROWS: Final = 512
+"""Rows a step; about 0.3 ms."""
+
+STEP_BYTES: Final = 1 << 20
+"""Bytes a step, so that few large values do not make a long one."""
+
+TURN_SECONDS: Final = 0.002
+"""What all long reads together take of one turn (heartbeats come every 0.1 s)."""
+
+
+class Cursor(Protocol):
+    """Work that can be done in steps."""
+
+    def step(self, rows: int, size: int, /) -> bool:
+        """Do one step of at most about `rows` rows and `size` bytes; True when done."""
+
+    def close(self) -> None:
+        """Let go of what the cursor pins."""
+
+
+class Cursors:
+    """The long reads under way."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[Cursor, Callable[[], None], Callable[[], bool]]] = deque()
+        self._event = trio.Event()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, cursor: Cursor, done: Callable[[], None], wanted: Callable[[], bool]) -> None:
+        """Step `cursor` until it is done, then call `done`; stop when nobody wants it."""
+        self._waiting.append((cursor, done, wanted))
+        self._event.set()
+
+    async def run(self) -> None:
+        """Step for ever."""
+        while True:
+            if not self._waiting:
+                self._event = trio.Event()
+                await self._event.wait()
+            deadline = trio.current_time() + TURN_SECONDS
+            while self._waiting and trio.current_time() < deadline:
+                cursor, done, wanted = self._waiting.popleft()
+                if not wanted():
+                    cursor.close()
+                elif cursor.step(STEP_ROWS, STEP_BYTES):
+                    done()
+                else:
+                    self._waiting.append((cursor, done, wanted))
+            await trio.lowlevel.checkpoint()

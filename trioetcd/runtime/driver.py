@@ -1,0 +1,181 @@
+"""The loop around one replica: inputs in, outputs carried out, answers upwards.
+
+A *turn* takes everything that has come in since the last one, steps the replica once, hands its
+batch (if any) to the writer's thread, gives the answers to the connections and lets each
+connection write once. Turns go on while a batch is being written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from trioetcd.ports import Backend, BackendError, Clock
+from trioetcd.replica import (
+    Input,
+    Outputs,
+    Persisted,
+    Proposal,
+    Proposed,
+    ReadRequested,
+    Replica,
+    Stopped,
+    Tick,
+)
+from trioetcd.runtime.writer import BatchWriter
+
+__all__ = ["Driver"]
+
+STOP_SECONDS: Final = 1.0
+"""How long the last batches may take; what is not written then is in the log and comes again."""
+
+TICK_SECONDS: Final = 0.1
+"""etcd's heartbeat interval."""
+
+FLUSH_SECONDS: Final = 0.01
+"""How long applied effects wait for a batch to ride in before they get one of their own."""
+
+
+class Driver:
+    """Drives one replica.
+
+    Args:
+        replica: the member.
+        backend: where its batches go.
+        clock: monotonic seconds.
+        turned: given the outputs of each turn: outcomes to deliver, events to publish.
+        written: told of each batch's seconds on the disk.
+    """
+
+    def __init__(
+        self,
+        replica: Replica,
+        backend: Backend,
+        clock: Clock,
+        *,
+        turned: Callable[[Outputs], None],
+        written: Callable[[float], None],
+    ) -> None:
+        self._replica = replica
+        self._backend = backend
+        self._monotonic = clock.monotonic
+        self._turned = turned
+        self._on_written = written
+        self._proposals: list[Proposal] = []
+        self._reads: list[object] = []
+        self._inputs: list[Input] = []
+        self._event = trio.Event()
+        self._failure: BackendError | None = None
+        self._changed = trio.Event()
+        self._writer: BatchWriter | None = None
+        self._tick_due = 0.0
+
+    @property
+    def gathered(self) -> int:
+        """Proposals of this turn so far."""
+        return len(self._proposals)
+
+    def propose(self, ticket: object, kind: int, payload: bytes) -> None:
+        """Put a command into this turn's proposals."""
+        if not self._proposals:
+            self._event.set()
+        self._proposals.append((ticket, kind, payload))
+
+    def read(self, ticket: object) -> None:
+        """Ask to be told when a linearizable read may be answered from the store."""
+        self._reads.append(ticket)
+        self._event.set()
+
+    def put_in(self, entry: Input) -> None:
+        """Give the replica an input with the next turn."""
+        self._inputs.append(entry)
+        self._event.set()
+
+    async def wait_turn(self) -> None:
+        """Wait until the end of the next turn."""
+        await self._changed.wait()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Drive until cancelled; then write what is still gathered.
+
+        Raises:
+            BackendError: a write failed; nothing may be answered any more.
+        """
+        writer = self._writer = BatchWriter(self._batch_written)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tick)
+                task_status.started()
+                try:
+                    await self._turns()
+                finally:
+                    with trio.move_on_after(STOP_SECONDS, shield=True):
+                        await self._finish()
+        finally:
+            writer.stop()
+
+    async def _turns(self) -> None:
+        while True:
+            await self._event.wait()
+            self._event = trio.Event()
+            if self._failure is not None:
+                raise self._failure
+            self._turn()
+
+    async def _finish(self) -> None:
+        """Tell those who wait, and write what is gathered."""
+        self.put_in(Stopped())
+        while self._failure is None:
+            self._event = trio.Event()
+            self._turn()
+            if not self._replica.statistics().overlay_rows:
+                return
+            await self._event.wait()
+
+    async def _tick(self) -> None:
+        while True:
+            pause = FLUSH_SECONDS if self._replica.wants_flush else TICK_SECONDS
+            await trio.sleep(pause)
+            now = self._monotonic()
+            if now >= self._tick_due or self._replica.wants_flush:
+                self._tick_due = now + TICK_SECONDS
+                self.put_in(Tick(now))
+
+    def _batch_written(self, number: int, seconds: float, error: BackendError | None) -> None:
+        # Runs inside Trio's own task, where an exception would be Trio's end, not ours.
+        if error is not None:
+            self._failure = error
+            self._event.set()
+            return
+        self._on_written(seconds)
+        self._inputs.insert(0, Persisted(number))
+        self._event.set()
+        try:
+            self._turn()
+        except BackendError as failure:
+            self._failure = failure
+            self._event.set()
+
+    def _turn(self) -> None:
+        inputs = self._inputs
+        self._inputs = []
+        if self._proposals:
+            inputs.append(Proposed(self._proposals))
+            self._proposals = []
+        if self._reads:
+            inputs.append(ReadRequested(self._reads))
+            self._reads = []
+        outputs = self._replica.step(inputs, self._monotonic())
+        persist = outputs.persist
+        if persist is not None:
+            writer = self._writer
+            assert writer is not None
+            writer.write(persist.number, self._backend.prepare(persist.rows))
+        self._turned(outputs)
+        if outputs.more:
+            self._event.set()
+        changed = self._changed
+        self._changed = trio.Event()
+        changed.set()

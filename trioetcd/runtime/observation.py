@@ -1,0 +1,44 @@
+"""Hangs a member's state on its gauges, so that nothing is counted twice and nothing on the way.
+
+What can be read when Prometheus asks is read then; what must be counted is counted where it
+happens. Here stands which gauge reads what.
+"""
+
+from __future__ import annotations
+
+from trioetcd.cluster import CLUSTER_VERSION
+from trioetcd.keyrange import KeyRange
+from trioetcd.runtime.metrics import Metrics
+from trioetcd.runtime.server import Server
+from trioetcd.values import SERVER_VERSION
+
+__all__ = ["observe"]
+
+EVERYTHING = KeyRange(b"", None)
+
+
+def observe(server: Server, metrics: Metrics) -> None:
+    """Let the gauges of `metrics` read the state of `server`."""
+    replica = server.replica
+    store = server.store
+    reads = {
+        metrics.server_has_leader: lambda: int(bool(replica.leader)),
+        metrics.server_is_leader: lambda: int(replica.leader == replica.member_id),
+        metrics.server_proposals_committed_total: lambda: replica.commit_index,
+        metrics.server_proposals_applied_total: lambda: replica.applied_index,
+        metrics.server_proposals_pending: lambda: replica.statistics().pending,
+        metrics.server_quota_backend_bytes: lambda: server.limits.quota_bytes,
+        metrics.mvcc_db_total_size_in_bytes: lambda: server.size().total,
+        metrics.mvcc_db_total_size_in_use_in_bytes: lambda: server.size().in_use,
+        metrics.debugging_mvcc_keys_total: lambda: store.count(EVERYTHING),
+        metrics.debugging_mvcc_current_revision: lambda: store.revision,
+        metrics.debugging_mvcc_compact_revision: lambda: store.compact_revision,
+        metrics.debugging_mvcc_watch_stream_total: lambda: server.watch_streams,
+        metrics.debugging_mvcc_watcher_total: lambda: server.hub.watchers,
+        metrics.debugging_mvcc_slow_watcher_total: lambda: server.hub.lagging,
+    }
+    for gauge, read in reads.items():
+        gauge.read = read
+    metrics.server_id.labels(f"{replica.member_id:x}").value = 1
+    metrics.server_version.labels(SERVER_VERSION).value = 1
+    metrics.cluster_version.labels(CLUSTER_VERSION).value = 1

@@ -1,0 +1,344 @@
+"""The face of a member: what handlers and frontends may ask of it.
+
+One replica, its driver, the watch hub and the long reads under way. Handlers propose with a
+ticket of (caller, call) and are answered through the caller at the end of a turn, all calls of
+one connection in one write.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple, cast
+
+import trio
+
+from trioetcd import errors
+from trioetcd.cluster import CLUSTER_VERSION
+from trioetcd.errors import EtcdError
+from trioetcd.mvcc import WatchHub, WatchSession
+from trioetcd.ports import FIRST_ROW, LAST_ROW, Backend, Clock, Entropy, Sink
+from trioetcd.replica import Outputs, Replica
+from trioetcd.runtime.cursors import Cursors
+from trioetcd.runtime.driver import Driver
+from trioetcd.runtime.metrics import Metrics
+from trioetcd.runtime.watch_feed import WatchStream, feed
+from trioetcd.schema import fastpath, messages
+from trioetcd.statemachine import CommandKind
+from trioetcd.values import INT64_MAX
+
+__all__ = [
+    "STORAGE_VERSION",
+    "Answer",
+    "Server",
+    "ServerLimits",
+    "Size",
+]
+
+STORAGE_VERSION: Final = CLUSTER_VERSION
+"""As etcd tells the version of the data's form; ours has its own (`storage.data_dir`)."""
+
+COMMAND_BYTES: Final = 25
+"""What a command adds to its request (`statemachine.command`)."""
+
+SPACE_MARGIN_BYTES: Final = 64 * 1024 * 1024
+"""Below this much room the cost of each write is counted; the size is looked at every second."""
+
+SIZE_SECONDS: Final = 1.0
+
+Answer = bytes | list[bytes] | None
+"""A response message, its pieces, or nothing yet."""
+
+Ticket = tuple[Sink, int, Callable[[], Answer] | None]
+"""Who waits, for which call, and what to read when the store is current (if it is a read)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """The limits a user may set (etcd's flags of the same names).
+
+    Attributes:
+        request_bytes_max: largest command (`--max-request-bytes`).
+        txn_operations_max: most operations in a txn (`--max-txn-ops`).
+        quota_bytes: database size that raises NOSPACE; 0 or less is no quota.
+        progress_seconds: idle time after which a watch that asked is told the revision.
+    """
+
+    request_bytes_max: int = 1_572_864
+    txn_operations_max: int = 128
+    quota_bytes: int = 2 * 1024**3
+    progress_seconds: float = 600.0
+
+
+class Size(NamedTuple):
+    """Bytes on disk, and how many of them hold rows that count."""
+
+    total: int
+    in_use: int
+
+
+class Server:
+    """One member, as handlers and frontends see it.
+
+    Args:
+        replica: the deterministic member.
+        backend: its rows.
+        clock: time.
+        entropy: chance, for lease ids.
+        limits: what a user may set.
+        metrics: where everything is counted.
+    """
+
+    def __init__(
+        self,
+        *,
+        replica: Replica,
+        backend: Backend,
+        clock: Clock,
+        entropy: Entropy,
+        limits: ServerLimits,
+        metrics: Metrics,
+    ) -> None:
+        self.replica = replica
+        self.store = replica.store
+        self.lessor = replica.lessor
+        self.applier = replica.applier
+        self.membership = replica.membership
+        self.alarms = replica.alarms
+        self.limits = limits
+        self.metrics = metrics
+        self.hub = WatchHub(self.store)
+        self.cursors = Cursors()
+        self.now = clock.monotonic
+        self._backend = backend
+        self._entropy = entropy
+        self._sessions: set[WatchSession] = set()
+        self._header = fastpath.header_prefix(replica.cluster_id, replica.member_id)
+        self._size = Size(0, 0)
+        self._space_left = 0
+        self._look_at_size()
+        self._alarm_proposed = False
+        self._jobs: deque[tuple[bytes, bytes, Callable[[], object]]] = deque()
+        self._has_jobs = trio.Event()
+        self._stopping = False
+        self._stopped = trio.Event()
+        self.driver = Driver(
+            replica,
+            backend,
+            clock,
+            turned=self._turned,
+            written=metrics.disk_wal_fsync_duration_seconds.observe,
+        )
+
+    # What everybody asks
+
+    def header(self, revision: int | None = None) -> bytes:
+        """Make the header field of a response: at `revision`, or at the store's."""
+        if revision is None:
+            revision = self.store.revision
+        return fastpath.header_field(self._header, revision, self.replica.term)
+
+    def propose(self, caller: Sink, call: int, kind: CommandKind, payload: bytes) -> None:
+        """Propose a command; its outcome is the answer of `call`.
+
+        Raises:
+            EtcdError: the command is too large, or this member cannot take it now.
+        """
+        if len(payload) + COMMAND_BYTES > self.limits.request_bytes_max:
+            raise EtcdError(errors.REQUEST_TOO_LARGE)
+        if self._stopping:
+            raise EtcdError(errors.STOPPED)
+        self.driver.propose((caller, call, None), kind, payload)
+
+    @property
+    def watch_streams(self) -> int:
+        """Watch streams that are open."""
+        return len(self._sessions)
+
+    def is_current(self) -> bool:
+        """Whether a linearizable read may be answered from the store as it stands."""
+        return self.replica.is_current
+
+    def answer_when_current(self, caller: Sink, call: int, read: Callable[[], Answer]) -> Answer:
+        """Read now if the store is current; otherwise later, as the answer of `call`."""
+        if self.replica.is_current:
+            return read()
+        self.driver.read((caller, call, read))
+        return None
+
+    async def wait_current(self) -> None:
+        """Wait until the store is current."""
+        while not self.replica.is_current:
+            await self.driver.wait_turn()
+
+    # Leases
+
+    def draw_lease_id(self) -> int:
+        """Draw an id that no lease has."""
+        while True:
+            lease = self._entropy.bits(63)
+            if 0 < lease <= INT64_MAX and lease not in self.lessor:
+                return lease
+
+    def renew(self, lease: int) -> int:
+        """Renew a lease on this leader's clock; 0 if nobody knows it."""
+        return self.lessor.renew(lease, self.now())
+
+    # Watches
+
+    async def watch(self, stream: WatchStream) -> None:
+        """Serve one watch stream to its end."""
+        session: WatchSession | None = None
+
+        def make(wake: Callable[[], None]) -> WatchSession:
+            nonlocal session
+            session = WatchSession(
+                self.hub,
+                self.header,
+                wake=wake,
+                fragment_bytes=self.limits.request_bytes_max + 512 * 1024,
+                progress_seconds=self.limits.progress_seconds,
+            )
+            self._sessions.add(session)
+            return session
+
+        try:
+            await feed(stream, make)
+        finally:
+            if session is not None:
+                self._sessions.discard(session)
+
+    # Space
+
+    def size(self) -> Size:
+        """Give the size as last looked at."""
+        return self._size
+
+    def _look_at_size(self) -> None:
+        total = self._backend.size()
+        self._size = Size(total, total)
+        self._space_left = self.limits.quota_bytes - total
+
+    def check_space(self, cost: Callable[[], int]) -> None:
+        """Refuse a write that the quota has no room for, and raise the alarm.
+
+        Raises:
+            EtcdError: NoSpace.
+        """
+        if self._space_left > SPACE_MARGIN_BYTES or self.limits.quota_bytes <= 0:
+            return
+        if cost() <= self._space_left:
+            return
+        if not self._alarm_proposed:
+            self._alarm_proposed = True
+            request = messages.AlarmRequest(
+                action=messages.AlarmRequest.ACTIVATE,
+                memberID=self.replica.member_id,
+                alarm=messages.NOSPACE,
+            )
+            self.driver.propose(None, CommandKind.ALARM, request.SerializeToString())
+        raise EtcdError(errors.NO_SPACE)
+
+    def defragment(self, done: Callable[[], object]) -> None:
+        """Let LevelDB give back the room of deleted rows, then call `done`."""
+        self._give_back(FIRST_ROW, LAST_ROW, done)
+
+    def _give_back(self, start: bytes, stop: bytes, done: Callable[[], object]) -> None:
+        self._jobs.append((start, stop, done))
+        self._has_jobs.set()
+
+    def complaints(self) -> list[str]:
+        """Say what is wrong with this member, as Status lists it."""
+        found = [str(alarm) for alarm in self.alarms.get()]
+        if not self.replica.leader:
+            found.append(errors.NO_LEADER.text)
+        return found
+
+    # Running
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the member until cancelled; `started` once it may serve."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.driver.run)
+            nursery.start_soon(self.cursors.run)
+            nursery.start_soon(self._do_jobs)
+            nursery.start_soon(self._housekeeping)
+            while not self.replica.ready:
+                await self.driver.wait_turn()
+            task_status.started()
+
+    async def _do_jobs(self) -> None:
+        """Compact ranges of LevelDB one after the other, on a thread that runs C only."""
+        while True:
+            while self._jobs:
+                start, stop, done = self._jobs.popleft()
+                await trio.to_thread.run_sync(self._backend.compact_range, start, stop)
+                self._look_at_size()
+                done()
+            self._has_jobs = trio.Event()
+            await self._has_jobs.wait()
+
+    async def _housekeeping(self) -> None:
+        while True:
+            await trio.sleep(SIZE_SECONDS)
+            self._look_at_size()
+            now = self.now()
+            for session in list(self._sessions):
+                session.tick(now)
+
+    async def wait_stopped(self) -> None:
+        """Wait until the member stops serving."""
+        await self._stopped.wait()
+
+    def stop_serving(self) -> None:
+        """Take no more proposals; streams that wait for the end see it."""
+        self._stopping = True
+        self._stopped.set()
+
+    # What the driver says
+
+    def _turned(self, outputs: Outputs) -> None:
+        """Deliver a turn's outcomes: each connection that has answers writes once."""
+        for revision, events in outputs.published:
+            self.hub.publish(revision, events)
+        for start, stop in outputs.freed:
+            self._give_back(start, stop, _nothing)
+        if not outputs.resolved and not outputs.readable:
+            return
+        sinks: dict[int, Sink] = {}
+        prefix = self._header
+        term = self.replica.term
+        header_field = fastpath.header_field
+        for ticket, outcome in outputs.resolved:
+            if ticket is None:
+                continue
+            caller, call, _ = cast("Ticket", ticket)
+            if isinstance(outcome, tuple):
+                caller.answer(call, header_field(prefix, outcome[0], term) + outcome[1])
+            else:
+                caller.fail(call, outcome)
+            sinks[id(caller)] = caller
+        for ticket in outputs.readable:
+            caller, call, read = cast("Ticket", ticket)
+            assert read is not None
+            self._deliver(caller, call, read)
+            sinks[id(caller)] = caller
+        for caller in sinks.values():
+            caller.flush()
+
+    @staticmethod
+    def _deliver(caller: Sink, call: int, read: Callable[[], Answer]) -> None:
+        try:
+            answer = read()
+        except EtcdError as error:
+            caller.fail(call, error)
+            return
+        if isinstance(answer, bytes):
+            caller.answer(call, answer)
+        elif answer is not None:
+            caller.answer_pieces(call, answer)
+
+
+def _nothing() -> None:
+    """Nobody waits for this."""

@@ -1,0 +1,304 @@
+"""Listening sockets: accept, TLS handshake under a deadline, a bound on strangers.
+
+Until a handshake is done nobody knows who is there, so what a stranger can cost is bounded: at
+most `STRANGERS_MAX` connections are in their handshake at a time (the rest wait in the kernel's
+queue), each has `HANDSHAKE_SECONDS`, and the cryptography runs in two threads, so that a
+thousand reconnects cannot hold up a heartbeat.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+import stat
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import trio
+
+from trioetcd.transport.streams import ByteStream
+
+__all__ = [
+    "HANDSHAKE_SECONDS",
+    "STRANGERS_MAX",
+    "Accepted",
+    "Address",
+    "Listener",
+    "open_sockets",
+]
+
+HANDSHAKE_SECONDS: Final = 5.0
+"""etcd gives 10 s since GHSA-6vch-q96h-7gc3; a loopback handshake takes 4 ms, a far one 1 s."""
+
+STRANGERS_MAX: Final = 256
+"""Connections in their handshake at a time."""
+
+HANDSHAKE_THREADS: Final = 2
+"""A mutual-TLS handshake is 1.0 to 1.25 ms of C with the GIL released, on a machine's cores."""
+
+BACKLOG: Final = 1024
+"""Connections the kernel keeps for us while we are busy."""
+
+OUT_OF_FILES_SECONDS: Final = 0.1
+"""How long to wait for files to be closed when there are none left (trio waits as long)."""
+
+_OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen: a TCP host and port, or a path for a unix socket."""
+
+    host: str
+    port: int
+    path: str | None = None
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return self.path
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A connection whose handshake is done.
+
+    Attributes:
+        stream: its bytes.
+        remote: the peer's address for logs.
+        alpn: what ALPN agreed on, or None (also without TLS).
+        certificate: the verified client certificate in DER, or None.
+    """
+
+    stream: ByteStream
+    remote: str
+    alpn: str | None
+    certificate: bytes | None
+
+
+class Rejected(Protocol):
+    """What is told about connections that did not get in."""
+
+    def __call__(self, remote: str, reason: str) -> None:
+        """Note one refused connection."""
+
+
+async def open_sockets(address: Address, *, reuse_port: bool = False) -> list[socket.socket]:
+    """Bind and listen on every address that `address` names.
+
+    Raises:
+        OSError: somebody else listens there, or it is not ours to use.
+    """
+    if address.path is not None:
+        return [_unix_socket(address.path)]
+    found = await trio.socket.getaddrinfo(
+        address.host or None,
+        address.port,
+        type=socket.SOCK_STREAM,
+        flags=socket.AI_PASSIVE,
+    )
+    opened: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, name in dict.fromkeys(found):
+            try:
+                sock = socket.socket(family, kind, protocol)
+            except OSError as error:
+                if error.errno == errno.EAFNOSUPPORT:
+                    continue
+                raise
+            opened.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                sock.bind(name)
+            except OSError as error:
+                # A host name such as localhost may have an IPv6 address on a machine without.
+                if error.errno == errno.EADDRNOTAVAIL and len(found) > 1:
+                    opened.pop().close()
+                    continue
+                raise
+            sock.setblocking(False)
+            sock.listen(BACKLOG)
+    except BaseException:
+        for sock in opened:
+            sock.close()
+        raise
+    if not opened:
+        raise OSError(errno.EADDRNOTAVAIL, f"no address of {address} can be used here")
+    return opened
+
+
+def _unix_socket(name: str) -> socket.socket:
+    path = Path(name)
+    if path.exists() and stat.S_ISSOCK(path.lstat().st_mode):
+        # Left by a process that is gone: connecting tells.
+        with closing(socket.socket(socket.AF_UNIX)) as probe:
+            try:
+                probe.connect(name)
+            except OSError:
+                path.unlink()
+            else:
+                raise OSError(errno.EADDRINUSE, f"somebody listens on {name}")
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.bind(name)
+        path.chmod(0o600)
+        sock.setblocking(False)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class Listener:
+    """Accepts connections on sockets and hands over those that got through the handshake.
+
+    Args:
+        sockets: bound and listening, non-blocking; owned by this object.
+        context: gives the current TLS context at each accept; None is a plain listener.
+        serve: called in a task of its own per connection; the stream is closed after it.
+        rejected: told of each connection that did not get in.
+    """
+
+    def __init__(
+        self,
+        sockets: list[socket.socket],
+        *,
+        context: Callable[[], ssl.SSLContext] | None,
+        serve: Callable[[Accepted], Awaitable[None]],
+        rejected: Rejected,
+    ) -> None:
+        self._sockets = sockets
+        self._context = context
+        self._serve = serve
+        self._rejected = rejected
+        self._strangers = trio.CapacityLimiter(STRANGERS_MAX)
+        self._threads = trio.CapacityLimiter(HANDSHAKE_THREADS)
+
+    async def run(self, connections: trio.Nursery) -> None:
+        """Accept for ever; connections live in `connections`, which outlives the accepting."""
+        try:
+            async with trio.open_nursery() as nursery:
+                for sock in self._sockets:
+                    nursery.start_soon(self._accept, sock, connections)
+        finally:
+            for sock in self._sockets:
+                trio.lowlevel.notify_closing(sock)
+                sock.close()
+
+    async def _accept(self, listening: socket.socket, connections: trio.Nursery) -> None:
+        while True:
+            token = object()
+            await self._strangers.acquire_on_behalf_of(token)
+            try:
+                sock, remote = await self._next(listening)
+            except BaseException:
+                self._strangers.release_on_behalf_of(token)
+                raise
+            connections.start_soon(self._admit, sock, remote, token)
+
+    async def _next(self, listening: socket.socket) -> tuple[socket.socket, str]:
+        while True:
+            await trio.lowlevel.wait_readable(listening)
+            try:
+                sock, name = listening.accept()
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                if error.errno in _OUT_OF_FILES:
+                    self._rejected("", f"no connection could be accepted: {error.strerror}")
+                    await trio.sleep(OUT_OF_FILES_SECONDS)
+                # Anything else is the peer's: it was gone before we came (ECONNABORTED).
+                continue
+            sock.setblocking(False)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                return sock, f"{name[0]}:{name[1]}"
+            return sock, "@"
+
+    async def _admit(self, sock: socket.socket, remote: str, token: object) -> None:
+        accepted: Accepted | None = None
+        try:
+            try:
+                with trio.move_on_after(HANDSHAKE_SECONDS) as deadline:
+                    accepted = await self._handshake(sock, remote)
+            finally:
+                self._strangers.release_on_behalf_of(token)
+            if deadline.cancelled_caught:
+                self._rejected(remote, f"no TLS handshake within {HANDSHAKE_SECONDS:g} s")
+            elif accepted is not None:
+                await self._serve(accepted)
+        finally:
+            if accepted is not None:
+                accepted.stream.close()
+            else:
+                sock.close()
+
+    async def _handshake(self, sock: socket.socket, remote: str) -> Accepted | None:
+        if self._context is None:
+            return Accepted(ByteStream(sock), remote, None, None)
+        await trio.lowlevel.wait_readable(sock)
+        try:
+            secure = self._context().wrap_socket(
+                sock,
+                server_side=True,
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=True,
+            )
+        except OSError as error:
+            self._rejected(remote, _plain_reason(error))
+            return None
+        try:
+            while True:
+                try:
+                    await trio.to_thread.run_sync(secure.do_handshake, limiter=self._threads)
+                except ssl.SSLWantReadError:
+                    await trio.lowlevel.wait_readable(secure)
+                except ssl.SSLWantWriteError:
+                    await trio.lowlevel.wait_writable(secure)
+                else:
+                    break
+        except OSError as error:
+            self._rejected(remote, _plain_reason(error))
+            secure.close()
+            return None
+        except BaseException:
+            secure.close()
+            raise
+        return Accepted(
+            ByteStream(secure),
+            remote,
+            secure.selected_alpn_protocol(),
+            secure.getpeercert(binary_form=True),
+        )
+
+
+def _plain_reason(error: OSError) -> str:
+    """Say in a sentence why a handshake failed, without OpenSSL's file and line."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the client certificate was refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        reason = (error.reason or "").replace("_", " ").lower()
+        return _REASONS.get(error.reason or "", reason or "the TLS handshake failed")
+    return error.strerror or "the connection was closed during the TLS handshake"
+
+
+_REASONS: Final = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the client presented no certificate",
+    "HTTP_REQUEST": "the client spoke plain HTTP to a TLS port",
+    "WRONG_VERSION_NUMBER": "the client did not speak TLS",
+    "UNSUPPORTED_PROTOCOL": "the client's TLS version is too old",
+    "NO_SHARED_CIPHER": "client and server share no cipher suite",
+    "TLSV1_ALERT_UNKNOWN_CA": "the client does not trust this server's certificate",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "the client does not accept this server's certificate",
+    "UNEXPECTED_EOF_WHILE_READING": "the client closed the connection during the handshake",
+}

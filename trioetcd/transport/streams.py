@@ -1,0 +1,213 @@
+"""Byte streams over non-blocking sockets, with TLS or without.
+
+A stream has two faces. The synchronous one (`receive_nowait`, `send_nowait`) lets a connection
+read all its calls in one turn and lets the driver write all their answers in another, without a
+task switch in between; that is what makes a unary call a value and not a task. The asynchronous
+one is `trio.abc.Stream`, for protocols that bring their own loop (WebSocket).
+
+Why not `trio.SSLStream`: it has the second face only (docs/adr/0005).
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Final
+
+import trio
+
+__all__ = ["READ_BYTES_MAX", "ByteStream", "PrefixedStream"]
+
+READ_BYTES_MAX: Final = 65_536
+"""A reader takes at most this much a turn, so that one busy client cannot hold up the others."""
+
+_RECORD_BYTES: Final = 16_384
+"""TLS hands out at most one record a call."""
+
+
+class ByteStream(trio.abc.Stream):
+    """One connected socket, plain or TLS, owned by this object.
+
+    Args:
+        sock: connected, non-blocking; an `ssl.SSLSocket` must have finished its handshake.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._secure = sock if isinstance(sock, ssl.SSLSocket) else None
+        self._parked = b""
+        self._closed = False
+        self._send_lock = trio.StrictFIFOLock()
+        self.received_bytes = 0
+        self.sent_bytes = 0
+
+    @property
+    def socket(self) -> socket.socket:
+        """The socket, for addresses and certificates."""
+        return self._socket
+
+    @property
+    def parked_bytes(self) -> int:
+        """Bytes handed to `send_nowait` that the kernel has not taken yet."""
+        return len(self._parked)
+
+    def receive_nowait(self) -> bytes | None:
+        """Read what has arrived, at most `READ_BYTES_MAX` bytes.
+
+        Returns:
+            The bytes; ``b""`` at the end of the stream; None if nothing has arrived.
+
+        Raises:
+            trio.BrokenResourceError: the peer or the network broke the connection.
+        """
+        if self._closed:
+            raise trio.ClosedResourceError("this connection is closed")
+        try:
+            data = self._socket.recv(READ_BYTES_MAX)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+        except ssl.SSLEOFError:
+            return b""
+        except OSError as error:
+            raise trio.BrokenResourceError(f"the connection broke: {error}") from error
+        if self._secure is not None and len(data) >= _RECORD_BYTES // 2:
+            data = self._more_records(data)
+        self.received_bytes += len(data)
+        return data
+
+    def _more_records(self, data: bytes) -> bytes:
+        pieces = [data]
+        size = len(data)
+        while size < READ_BYTES_MAX:
+            try:
+                data = self._socket.recv(READ_BYTES_MAX - size)
+            except OSError:
+                # Nothing more now, or an error that the next read meets again.
+                break
+            if not data:
+                break
+            pieces.append(data)
+            size += len(data)
+        return b"".join(pieces)
+
+    def pending(self) -> bool:
+        """Whether decrypted bytes wait inside the TLS object, where the kernel cannot see them."""
+        return self._secure is not None and self._secure.pending() > 0
+
+    async def wait_readable(self) -> None:
+        """Wait until `receive_nowait` is worth a try; always a checkpoint."""
+        if self._closed:
+            raise trio.ClosedResourceError("this connection is closed")
+        if self._secure is not None and self._secure.pending() > 0:
+            await trio.lowlevel.checkpoint()
+            return
+        await trio.lowlevel.wait_readable(self._socket)
+
+    def send_nowait(self, data: bytes) -> bool:
+        """Write as much as the kernel takes and park the rest in order.
+
+        Returns:
+            True if everything ever handed over has been written.
+
+        Raises:
+            trio.BrokenResourceError: the peer or the network broke the connection.
+        """
+        if self._closed:
+            raise trio.ClosedResourceError("this connection is closed")
+        if self._parked:
+            data = self._parked + data if data else self._parked
+        sent = 0
+        size = len(data)
+        send = self._socket.send
+        try:
+            if size <= _RECORD_BYTES:
+                sent = send(data) if size else 0
+            view = memoryview(data)
+            while sent < size:
+                sent += send(view[sent:])
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            pass
+        except OSError as error:
+            self._parked = b""
+            raise trio.BrokenResourceError(f"the connection broke: {error}") from error
+        self.sent_bytes += sent
+        self._parked = data[sent:] if sent < size else b""
+        return not self._parked
+
+    async def wait_sent(self) -> None:
+        """Wait until nothing is parked any more."""
+        while self._parked:
+            await trio.lowlevel.wait_writable(self._socket)
+            if self._closed:
+                raise trio.ClosedResourceError("this connection is closed")
+            self.send_nowait(b"")
+
+    # trio.abc.Stream
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Receive some bytes, as `trio.abc.ReceiveStream` has it (`max_bytes` is a hint)."""
+        del max_bytes
+        while True:
+            await self.wait_readable()
+            data = self.receive_nowait()
+            if data is not None:
+                return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send everything, as `trio.abc.SendStream` has it."""
+        async with self._send_lock:
+            await trio.lowlevel.checkpoint()
+            if not self.send_nowait(bytes(data)):
+                await self.wait_sent()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until something could be sent."""
+        await trio.lowlevel.wait_writable(self._socket)
+
+    def close(self) -> None:
+        """Close at once; what is parked is lost."""
+        if self._closed:
+            return
+        self._closed = True
+        trio.lowlevel.notify_closing(self._socket)
+        if self._secure is not None:
+            try:
+                # A close_notify goes out if there is room for it; nobody waits for the answer.
+                self._secure.setblocking(False)
+                self._secure.unwrap()
+            except (OSError, ValueError):
+                pass
+        self._socket.close()
+
+    async def aclose(self) -> None:
+        """Close at once, as `trio.abc.AsyncResource` has it."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+
+class PrefixedStream(trio.abc.Stream):
+    """A stream whose first bytes were read already by somebody who had to look at them."""
+
+    def __init__(self, prefix: bytes, stream: trio.abc.Stream) -> None:
+        self._prefix = prefix
+        self._stream = stream
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Give the prefix first, then what the stream gives."""
+        if self._prefix:
+            await trio.lowlevel.checkpoint()
+            data, self._prefix = self._prefix, b""
+            return data
+        return await self._stream.receive_some(max_bytes)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send everything."""
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until something could be sent."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        """Close the stream beneath."""
+        await self._stream.aclose()

@@ -1,0 +1,88 @@
+"""Every bound on untrusted input, with its reason.
+
+Only numbers live here; the modules that keep to them say what happens when one is passed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["CLIENT_LIMITS", "KIB", "MIB", "Limits"]
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of one connection; the defaults are a server's.
+
+    Attributes:
+        frame_bytes_max: longest frame taken (SETTINGS_MAX_FRAME_SIZE); the protocol's smallest
+            value, so that an unfinished frame never holds more.
+        header_list_bytes_max: decoded header list, names and values and 32 a field; also the
+            bound of the encoded block. A bomb of small indexed fields ends here.
+        continuation_frames_max: CONTINUATION frames in one header block, else a flood of empty
+            ones holds the connection without ever finishing a block.
+        heads_max: header blocks remembered by their bytes.
+        head_bytes_max: longest header block that is remembered.
+        streams_max: SETTINGS_MAX_CONCURRENT_STREAMS; Go clients put many watches in one stream.
+        resets_burst: streams that may be cancelled at once; as many as may be open, because a
+            client that cancels everything it has open is not an attack.
+        resets_per_second: how fast the burst fills again (200 in half a minute); resets that
+            the peer provokes us to send count as well, and every finished call earns one back.
+        noise_frames_max: SETTINGS, PING, PRIORITY, WINDOW_UPDATE, empty DATA and unknown
+            frames in excess of what the useful frames pay for.
+        noise_per_second: such frames forgiven by the passing of time (idle keep-alive).
+        noise_credit: such frames paid for by one useful frame, received or sent.
+        control_frames_pending_max: answers to control frames (PING and SETTINGS acknowledged,
+            resets) that may wait for ``take()``: a peer that writes without reading.
+        ping_seconds_min: closest distance of two PINGs while calls are open, as etcd has it.
+        ping_idle_seconds_min: the same with no call open.
+        ping_strikes_max: PINGs too close that are forgiven until something is sent again.
+        message_bytes_max: longest gRPC message: etcd's request limit and its envelope.
+        body_bytes_max: longest body of a plain request; the gateway's JSON of one message.
+        buffered_bytes_max: bytes of unfinished messages of all streams together.
+        stream_window_bytes: SETTINGS_INITIAL_WINDOW_SIZE; a large put in one flight.
+        connection_window_bytes: what all streams together may have in flight.
+        output_bytes_max: bytes waiting for a peer's windows; above it new streams are refused,
+            for this peer asks and does not read.
+        take_bytes_max: queued bytes one ``take()`` hands out, so that a large answer is never
+            copied as a whole.
+        join_bytes_max: pieces of an answer up to this size are joined when they are queued.
+        backlog_high_bytes: a stream with more waiting gets a DRAINED event later ...
+        backlog_low_bytes: ... when no more than this is left.
+        http1_head_bytes_max: request line and headers of HTTP/1.1.
+    """
+
+    frame_bytes_max: int = 16 * KIB
+    header_list_bytes_max: int = 64 * KIB
+    continuation_frames_max: int = 64
+    heads_max: int = 256
+    head_bytes_max: int = 4 * KIB
+    streams_max: int = 1000
+    resets_burst: int = 1000
+    resets_per_second: float = 200 / 30
+    noise_frames_max: int = 2000
+    noise_per_second: float = 20.0
+    noise_credit: int = 8
+    control_frames_pending_max: int = 10_000
+    ping_seconds_min: float = 5.0
+    ping_idle_seconds_min: float = 7200.0
+    ping_strikes_max: int = 2
+    message_bytes_max: int = 1536 * KIB + 512 * KIB
+    body_bytes_max: int = 2 * MIB
+    buffered_bytes_max: int = 32 * MIB
+    stream_window_bytes: int = 1 * MIB
+    connection_window_bytes: int = 16 * MIB
+    output_bytes_max: int = 64 * MIB
+    take_bytes_max: int = 1 * MIB
+    join_bytes_max: int = 256 * KIB
+    backlog_high_bytes: int = 1 * MIB
+    backlog_low_bytes: int = 256 * KIB
+    http1_head_bytes_max: int = 64 * KIB
+
+
+CLIENT_LIMITS: Final = Limits(message_bytes_max=2**31 - 1, buffered_bytes_max=2**32)
+"""A client asked for what it gets: answers may be as long as gRPC can say."""
