@@ -41,6 +41,7 @@ PATTERNS: Final[tuple[tuple[str, str], ...]] = (
     (r'"(db_?[sS]ize\w*|raft_?\w*[iI]ndex)":\d+', r'"\1":N'),
     (r'"(ClusterID|MemberID|RaftTerm|ID|Leader)" : \d+', r'"\1" : N'),
     (r'"(DBSize\w*|Raft\w*Index|RaftTerm)" : \d+', r'"\1" : N'),
+    (r'("Lease" : |"lease":)\d{4,}', r"\1N"),
     (r"\b\d+(\.\d+)?(ns|µs|us|ms|s)\b", "DURATION"),
     (r"\b\d+(\.\d+)? [kM]?B\b", "SIZE"),
     (r"\b3\.\d+\.\d+\b", "VERSION"),
@@ -163,7 +164,8 @@ def test_txn(etcdctl: Path, pair: Pair) -> None:
         'value("k") = "1"\n\nput k 2\nget k\n\nget k\n\n',
         'value("k") = "1"\n\nput k 3\n\nget k\nput other x\n\n',
         'mod("k") > "1"\nversion("k") < "9"\ncreate("k") != "0"\n\ndel k\n\nget k\n\n',
-        'lease("k") = "0"\n\nget --prefix o\ndel --prev-kv other\n\n\n',
+        # etcdctl 3.4 cannot compare leases: it panics
+        'version("none") = "0"\n\nget --prefix o\ndel --prev-kv other\n\n\n',
         "\nput a 1\nput a 2\n\n\n",
         "\nput b 1\nget b\n\n\n",
     ):
@@ -175,7 +177,7 @@ def test_lease(etcdctl: Path, pair: Pair) -> None:
     """Granting, listing, asking, refreshing and revoking a lease print the same."""
     granted = same(etcdctl, pair, "lease grant 300")
     assert re.fullmatch(r"lease [0-9a-f]{16} granted with TTL\(300s\)\n", granted.out)
-    same(etcdctl, pair, "lease grant 1")
+    same(etcdctl, pair, "lease grant 400")
     same(etcdctl, pair, "lease grant 9000000001")
     own = [re.findall(r"[0-9a-f]{16}", run(etcdctl, s, ["lease", "list"]).out) for s in pair]
     assert [len(found) for found in own] == [2, 2]
@@ -243,7 +245,11 @@ def test_watch_live(etcdctl: Path, pair: Pair) -> None:
     arguments = ["watch", "--rev", "2", "mykey"]
     meanwhile = [["put", "mykey", "1"], ["put", "mykey", "2"], ["del", "mykey"]]
     ours, real = (follow(etcdctl, server, arguments, 8, meanwhile) for server in pair)
-    assert ours == real == [f"{t}\n" for t in "PUT mykey 1 PUT mykey 2 DELETE mykey".split()]
+    assert (
+        ours
+        == real
+        == [f"{t}\n" for t in ["PUT", "mykey", "1", "PUT", "mykey", "2", "DELETE", "mykey"]]
+    )
 
 
 def test_cluster(etcdctl: Path, pair: Pair) -> None:
@@ -296,19 +302,19 @@ def test_maintenance(etcdctl: Path, pair: Pair) -> None:
         same(etcdctl, pair, command)
 
 
-def test_no_certificate(etcdctl: Path, pair: Pair) -> None:
-    """Without a client certificate not even the health is told."""
-    for server in pair:
-        environment = server.environment()
-        del environment["ETCDCTL_CERT"], environment["ETCDCTL_KEY"]
-        for command in (["get", "k"], ["put", "k", "v"], ["endpoint", "status"]):
-            done = subprocess.run(
-                [str(etcdctl), "--dial-timeout=500ms", "--command-timeout=1s", *command],
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=SECONDS,
-                check=False,
-            )
-            assert done.returncode != 0
-            assert done.stdout == ""
+def test_no_certificate(etcdctl: Path, member: ServerProcess) -> None:
+    """Without a client certificate nothing is told and nothing is written."""
+    environment = member.environment()
+    del environment["ETCDCTL_CERT"], environment["ETCDCTL_KEY"]
+    for command in (["get", "--prefix", ""], ["put", "uninvited", "v"]):
+        done = subprocess.run(
+            [str(etcdctl), "--dial-timeout=500ms", "--command-timeout=1s", *command],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert done.returncode != 0
+        assert done.stdout == ""
+    assert run(etcdctl, member, ["get", "uninvited"]).out == ""

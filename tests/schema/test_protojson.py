@@ -76,7 +76,7 @@ def test_json_is_protobufs(message: Message) -> None:
     expected = json_format.MessageToDict(message, preserving_proto_field_name=True)
     got = protojson.to_json(message)
     assert expected == json.loads(got)
-    assert json.dumps(expected, separators=(",", ":"), ensure_ascii=False) == got or "\x7f" in got
+    assert json.dumps(expected, separators=(",", ":"), ensure_ascii=False) == got
 
 
 @given(message=MESSAGES, camel=st.booleans())

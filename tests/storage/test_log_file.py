@@ -221,3 +221,34 @@ def test_manifest_with_a_lying_length(tmp_path: Path) -> None:
     (tmp_path / "db" / name).write_bytes(data)
     with pytest.raises(ValueError, match="length"):
         judge_store(tmp_path / "db", verify=False, refuse=refuse)
+
+
+def record(payload: bytes) -> bytes:
+    """Make a whole record by hand."""
+    crc = crc32c(b"\x01" + payload)
+    masked = (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+    return struct.pack("<IHB", masked, len(payload), 1) + payload
+
+
+def test_zeroes_from_within_a_header_near_the_end_of_a_block(tmp_path: Path) -> None:
+    """A header zeroed half-way, whose length points beyond its block, is a tear if zeroes follow."""
+    data = record(bytes(BLOCK_BYTES - 7 - 20)) + record(b"x" * 200)[:5]
+    assert verdict(tmp_path, data + bytes(40_000), verify=True) == (DamageKind.TORN, 1)
+    more = data + bytes(40_000) + b"\x01"
+    assert verdict(tmp_path, more, verify=True) == (DamageKind.BROKEN, 1)
+
+
+def test_a_whole_block_of_zeroes_is_broken(tmp_path: Path) -> None:
+    """A lost block with something after it is a hole."""
+    data = write_log(tmp_path / "db", [50, 100_000, 50])
+    without = bytes(BLOCK_BYTES) + data[BLOCK_BYTES:]
+    assert verdict(tmp_path, without, verify=False)[0] is DamageKind.BROKEN
+
+
+def test_record_that_is_no_batch(tmp_path: Path) -> None:
+    """A sound record too short for a batch, which LevelDB would drop, is refused."""
+    write_log(tmp_path / "db", [10])
+    (log,) = (tmp_path / "db").glob("*.log")
+    log.write_bytes(record(b"short"))
+    with pytest.raises(ValueError, match="too short"):
+        judge_store(tmp_path / "db", verify=True, refuse=refuse)

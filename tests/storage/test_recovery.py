@@ -169,6 +169,20 @@ def test_lost_batch_is_refused_though_leveldb_is_content(tmp_path: Path) -> None
     assert "batch 15 is missing" in refusal(tmp_path).sentence
 
 
+def test_lying_length_is_refused_though_leveldb_is_content(tmp_path: Path) -> None:
+    """One flipped bit in a length costs LevelDB answered batches in silence; we refuse it."""
+    last = make_sample(tmp_path, batches=30)
+    log = newest_log(tmp_path)
+    data = bytearray(log.read_bytes())
+    sizes = [7 + len(record) for record in judge_log(log, verify=True, take=None).records[-3:]]
+    data[len(data) - sum(sizes) + 5] ^= 0x40
+    log.write_bytes(data)
+    assert "a length is damaged" in refusal(tmp_path).sentence
+    backend = open_leveldb(tmp_path / "db", create=False)
+    assert read_everything(backend) == last - 3
+    backend.close()
+
+
 def test_missing_table(tmp_path: Path) -> None:
     """A table that is gone is damage."""
     make_sample(tmp_path)
@@ -249,8 +263,8 @@ def test_killed_writer(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_writer_often(tmp_path: Path) -> None:
-    """The same, thirty times on one directory."""
-    check_kills(tmp_path, rounds=30, seed=2)
+    """The same, twelve times on one directory."""
+    check_kills(tmp_path, rounds=12, seed=2)
 
 
 def test_flipped_bits(tmp_path: Path) -> None:
@@ -263,8 +277,8 @@ def test_flipped_bits(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_flipped_bits_often(tmp_path: Path) -> None:
-    """The same with six hundred bits."""
-    flip_bits(tmp_path, rounds=600, seed=2)
+    """The same with four hundred bits."""
+    flip_bits(tmp_path, rounds=400, seed=2)
 
 
 def test_torn_logs(tmp_path: Path) -> None:
@@ -277,8 +291,8 @@ def test_torn_logs(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_torn_logs_often(tmp_path: Path) -> None:
-    """The same with three hundred tears."""
-    tear_logs(tmp_path, rounds=300, seed=2)
+    """The same with a hundred and fifty tears."""
+    tear_logs(tmp_path, rounds=150, seed=2)
 
 
 def test_every_cut_of_the_last_record(tmp_path: Path) -> None:

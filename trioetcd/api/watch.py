@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trioetcd.api.context import MessageStream, Metadata
-from trioetcd.mvcc.watch_session import WatchSession
+from trioetcd.mvcc import WatchSession
 from trioetcd.runtime.server import Server
 from trioetcd.schema import messages
 

@@ -7,19 +7,14 @@ for HTTP/1.1 and HTTP/2 (curl negotiates h2).
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
 
 from trioetcd.errors import NO_LEADER, TIMEOUT
 from trioetcd.frontend import health
+from trioetcd.frontend.health import HttpAnswer
+from trioetcd.runtime.prometheus import CONTENT_TYPE
 from trioetcd.runtime.server import Server
 
-__all__ = ["HttpAnswer", "HttpDoor"]
-
-HttpAnswer = tuple[int, list[tuple[str, str]], bytes]
-"""Status, headers, body."""
-
-
-PROMETHEUS_TEXT: Final = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
+__all__ = ["HttpDoor"]
 
 
 class HttpDoor:
@@ -36,7 +31,7 @@ class HttpDoor:
             return health.answer(self._condition, method, path, query)
         if method != "GET":
             return health.not_allowed()
-        return 200, [PROMETHEUS_TEXT], self._metrics.render().encode()
+        return 200, [("content-type", CONTENT_TYPE)], self._metrics.render().encode()
 
 
 class _Condition:

@@ -14,6 +14,16 @@ from __future__ import annotations
 from trioetcd.mvcc.history import Event
 from trioetcd.mvcc.selection import RangeCursor, RangeQuery
 from trioetcd.mvcc.store import Store
+from trioetcd.mvcc.watch import WatchHub
+from trioetcd.mvcc.watch_session import WatchSession
 from trioetcd.mvcc.write import WriteTxn
 
-__all__ = ["Event", "RangeCursor", "RangeQuery", "Store", "WriteTxn"]
+__all__ = [
+    "Event",
+    "RangeCursor",
+    "RangeQuery",
+    "Store",
+    "WatchHub",
+    "WatchSession",
+    "WriteTxn",
+]

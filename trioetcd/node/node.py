@@ -12,7 +12,6 @@ is outside of it ends after it::
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
@@ -33,6 +32,7 @@ from trioetcd.node.url import Url
 from trioetcd.pki import PkiError, Profile
 from trioetcd.ports import Backend, BackendError
 from trioetcd.replica import CorruptLog, Recovered, Replica, ReplicaConfig, bootstrap, recover
+from trioetcd.runtime import garbage
 from trioetcd.runtime.clock import SystemClock, SystemEntropy
 from trioetcd.runtime.metrics import Metrics
 from trioetcd.runtime.observation import observe
@@ -307,6 +307,7 @@ class _Node:
         listeners = [await self._listener(url, contexts, serve) for url, serve in doors]
         async with trio.open_nursery() as connections:
             connections.start_soon(frontend.run_deadlines)
+            connections.start_soon(garbage.collect_when_idle, lambda: server.replica.applied_index)
             async with trio.open_nursery() as accepting:
                 for listener in listeners:
                     accepting.start_soon(listener.run, connections)
@@ -320,9 +321,7 @@ class _Node:
             connections.cancel_scope.cancel()
 
     def _announce(self) -> None:
-        # Everything made so far lives as long as the member: no collection looks at it again.
-        gc.collect()
-        gc.freeze()
+        garbage.settle()
         for url in self._config.listen_client_urls:
             self._log.info(
                 "serving client traffic securely" if url.secure else "serving client traffic",

@@ -21,6 +21,7 @@ def observe(server: Server, metrics: Metrics) -> None:
     """Let the gauges of `metrics` read the state of `server`."""
     replica = server.replica
     store = server.store
+    sessions = server.hub.sessions
     reads = {
         metrics.server_has_leader: lambda: int(bool(replica.leader)),
         metrics.server_is_leader: lambda: int(replica.leader == replica.member_id),
@@ -33,9 +34,9 @@ def observe(server: Server, metrics: Metrics) -> None:
         metrics.debugging_mvcc_keys_total: lambda: store.count(EVERYTHING),
         metrics.debugging_mvcc_current_revision: lambda: store.revision,
         metrics.debugging_mvcc_compact_revision: lambda: store.compact_revision,
-        metrics.debugging_mvcc_watch_stream_total: lambda: server.watch_streams,
-        metrics.debugging_mvcc_watcher_total: lambda: server.hub.watchers,
-        metrics.debugging_mvcc_slow_watcher_total: lambda: server.hub.lagging,
+        metrics.debugging_mvcc_watch_stream_total: lambda: len(sessions),
+        metrics.debugging_mvcc_watcher_total: lambda: sum(each.watchers for each in sessions),
+        metrics.debugging_mvcc_slow_watcher_total: lambda: sum(each.lagging for each in sessions),
     }
     for gauge, read in reads.items():
         gauge.read = read

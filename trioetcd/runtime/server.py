@@ -113,7 +113,6 @@ class Server:
         self.now = clock.monotonic
         self._backend = backend
         self._entropy = entropy
-        self._sessions: set[WatchSession] = set()
         self._header = fastpath.header_prefix(replica.cluster_id, replica.member_id)
         self._size = Size(0, 0)
         self._space_left = 0
@@ -151,11 +150,6 @@ class Server:
             raise EtcdError(errors.STOPPED)
         self.driver.propose((caller, call, None), kind, payload)
 
-    @property
-    def watch_streams(self) -> int:
-        """Watch streams that are open."""
-        return len(self._sessions)
-
     def is_current(self) -> bool:
         """Whether a linearizable read may be answered from the store as it stands."""
         return self.replica.is_current
@@ -189,25 +183,17 @@ class Server:
 
     async def watch(self, stream: WatchStream) -> None:
         """Serve one watch stream to its end."""
-        session: WatchSession | None = None
 
         def make(wake: Callable[[], None]) -> WatchSession:
-            nonlocal session
-            session = WatchSession(
+            return WatchSession(
                 self.hub,
                 self.header,
                 wake=wake,
                 fragment_bytes=self.limits.request_bytes_max + 512 * 1024,
                 progress_seconds=self.limits.progress_seconds,
             )
-            self._sessions.add(session)
-            return session
 
-        try:
-            await feed(stream, make)
-        finally:
-            if session is not None:
-                self._sessions.discard(session)
+        await feed(stream, make)
 
     # Space
 
@@ -284,7 +270,7 @@ class Server:
             await trio.sleep(SIZE_SECONDS)
             self._look_at_size()
             now = self.now()
-            for session in list(self._sessions):
+            for session in list(self.hub.sessions):
                 session.tick(now)
 
     async def wait_stopped(self) -> None:

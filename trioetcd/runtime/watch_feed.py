@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import trio
 
-from trioetcd.mvcc.watch_session import WatchSession
+from trioetcd.mvcc import WatchSession
 
 __all__ = ["TAKE_BYTES", "WatchStream", "feed"]
 
@@ -33,6 +33,7 @@ class WatchStream(Protocol):
 async def feed(stream: WatchStream, make: Callable[[Callable[[], None]], WatchSession]) -> None:
     """Serve one watch stream until the client ends it."""
     awake = trio.Event()
+    room = trio.Event()
 
     def wake() -> None:
         awake.set()
@@ -40,11 +41,13 @@ async def feed(stream: WatchStream, make: Callable[[Callable[[], None]], WatchSe
     session = make(wake)
 
     async def write() -> None:
-        nonlocal awake
+        nonlocal awake, room
         while True:
             messages = session.take(TAKE_BYTES)
             if messages:
                 await stream.send(messages)
+                room.set()
+                room = trio.Event()
             elif not session.more:
                 await awake.wait()
                 awake = trio.Event()
@@ -54,7 +57,9 @@ async def feed(stream: WatchStream, make: Callable[[Callable[[], None]], WatchSe
         async with trio.open_nursery() as nursery:
             nursery.start_soon(write)
             while await stream.next(session):
-                pass
+                # A client that asks without reading what it is answered is not asked for more.
+                while session.congested:
+                    await room.wait()
             nursery.cancel_scope.cancel()
     finally:
         session.close()

@@ -227,7 +227,7 @@ def judge_log(path: Path, *, verify: bool, take: int | None = _HEAD.size) -> Log
 
     Args:
         path: the file.
-        verify: compute the checksums too (ten seconds per 100 MB).
+        verify: compute the checksums too (an eighth of a second per MB).
         take: how many bytes of each record are wanted; None for all.
 
     Raises:

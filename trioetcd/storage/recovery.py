@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -127,36 +128,40 @@ def _open(data_dir: DataDir, store: Path) -> Backend:
     if torn is not None:
         _set_aside(data_dir, store)
     try:
-        return open_leveldb(store, create=False)
+        backend = open_leveldb(store, create=False)
     except DamagedError as error:
-        if _judge(store, verify=True) is None:
+        torn = judge_store(store, verify=True, refuse=partial(_damaged, store))
+        if torn is None:
             # Every record LevelDB believes is whole, so no torn tail explains its refusal.
             raise _damaged(store, str(error)) from error
+        backend = _open_without_tail(data_dir, store)
+    if torn is not None:
+        data_dir.warnings.append(
+            f"the log {torn.name} of {store} ended in a torn batch, as a crash while writing "
+            f"leaves it: the batch, which nobody was answered for, is dropped; the log files as "
+            f"they were are in {data_dir.path / SET_ASIDE}",
+        )
+    return backend
+
+
+def _open_without_tail(data_dir: DataDir, store: Path) -> Backend:
     _try_on_copy(data_dir, store)
     _set_aside(data_dir, store)
     try:
         open_leveldb(store, create=False, paranoid=False).close()
-        backend = open_leveldb(store, create=False)
+        return open_leveldb(store, create=False)
     except DamagedError as error:
         raise _damaged(store, str(error)) from error
-    data_dir.warnings.append(
-        f"the end of the newest log of {store} was torn, as a power failure leaves it: the batch "
-        f"that was being written, which nobody was answered for, is gone; the log files as they "
-        f"were are in {data_dir.path / SET_ASIDE}",
-    )
-    return backend
 
 
-def _judge(store: Path, *, verify: bool = False) -> Path | None:
-    def refuse(what: str) -> DataDirError:
-        return _damaged(store, what)
-
+def _judge(store: Path) -> Path | None:
+    """Give the log file whose end is torn, if any; refuse damage."""
+    refuse = partial(_damaged, store)
     try:
-        return judge_store(store, verify=verify, refuse=refuse)
+        if judge_store(store, verify=False, refuse=refuse) is None:
+            return None
     except DataDirError:
-        if verify:
-            raise
-    # Without the checksums a zero-filled end can look like worse; with them the answer is final.
+        pass  # a zero-filled end can look like worse as long as no checksum is asked
     return judge_store(store, verify=True, refuse=refuse)
 
 

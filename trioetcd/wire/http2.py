@@ -103,7 +103,12 @@ class Connection(Link):
     def _parse(self, data: bytes) -> None:
         if self._buffer:
             data = self._buffer + data
-        pos = 0 if self._greeted else self._greet(data)
+        pos = 0
+        if not self._greeted:
+            pos = self._greet(data)
+            if not pos:
+                self._buffer = data
+                return
         end = len(data)
         unpack = frames.FRAME_HEADER.unpack_from
         frame_bytes_max = self.limits.frame_bytes_max

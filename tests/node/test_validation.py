@@ -1,0 +1,123 @@
+"""Tests of `trioetcd.node.validation`: what a member must not start with, and what it warns of."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+
+from trioetcd.node.config import ConfigError, parse
+from trioetcd.node.flags import FLAGS, Flag, Kind, Status
+
+CLIENT = "--advertise-client-urls=https://h:2379"
+PEERS = "--peer-cert-file=p --peer-key-file=k --peer-trusted-ca-file=c"
+REFUSALS = [
+    ("--heartbeat-interval=0", "--heartbeat-interval must be >0"),
+    ("--election-timeout=0", "--election-timeout must be >0"),
+    ("--election-timeout=499", "should be at least as 5 times as --heartbeat-interval"),
+    ("--election-timeout=50001", "should be set less than 50000ms"),
+    ("--compact-hash-check-time=0s", "--compact-hash-check-time must be >0"),
+    ("--corrupt-check-time=-1s", "--corrupt-check-time must not be negative"),
+    ("--bcrypt-cost=3", "not between 4 and 31"),
+    ("--self-signed-cert-validity=11", "not between 1 and 10"),
+    ("--max-txn-ops=0", "--max-txn-ops must be at least 1"),
+    ("--name=a,b", "neither ',' nor '='"),
+    ("--name=", "must have letters"),
+    ("--discovery-fallback=proxy", "v2 proxies are gone"),
+    ("--auth-token=jwt,sign-method=RS256", "signed tokens are not checked yet"),
+    ("--auth-token=x", "none of 'simple', 'jwt'"),
+    ("--tls-min-version=TLS1.3 --tls-max-version=TLS1.2", "greater than max version"),
+    ("--tls-min-version=TLS1.3 --cipher-suites=X", "cipher suites cannot be configured"),
+    ("--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls is required when"),
+    (f"--listen-client-urls=https://h:1 {CLIENT}", "expected IP in URL for binding"),
+    ("--listen-client-urls= ", "must name at least one URL"),
+    ("--advertise-client-urls=https://:1", "unexpected empty host"),
+    (f"--listen-client-urls=http://0.0.0.0:1 {CLIENT}", "unencrypted.*--allow-plaintext"),
+    ("--listen-metrics-urls=http://10.0.0.1:1", "--listen-metrics-urls.*--allow-plaintext"),
+    ("--cert-file=c", "--cert-file and --key-file must both be given"),
+    ("--trusted-ca-file=c", "--trusted-ca-file needs --cert-file"),
+    ("--cert-file=c --key-file=k --client-cert-auth", "--client-cert-auth needs --trusted-ca-file"),
+    ("--peer-cert-file=c --peer-key-file=k", "--peer-trusted-ca-file must be given, too"),
+    ("--initial-cluster=a=https://h:1", 'couldn\'t find local name "default"'),
+    ("--name=a --initial-cluster=a=https://h:1,a=http://h:1", "a URL twice"),
+    (
+        "--name=a --initial-cluster=a=https://h:1 --initial-advertise-peer-urls=https://i:1",
+        "the two must name the same URLs",
+    ),
+    (
+        f"--name=a --initial-cluster=a=https://h:1,b=https://i:1 {PEERS}",
+        "names 2 members, and this version serves clusters of one member",
+    ),
+    ("--client-crl-file=f", "--client-crl-file is refused: revocation lists"),
+    ("--force-new-cluster", "--force-new-cluster is refused"),
+    ("--discovery-srv=example.org", "list the members in --initial-cluster"),
+    ("--enable-v2=true", "--enable-v2 is gone"),
+]
+
+
+@pytest.mark.parametrize(("line", "sentence"), REFUSALS)
+def test_settings_that_make_no_sense_are_refused(line: str, sentence: str) -> None:
+    """Each has its sentence, and the exit code of settings."""
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        parse(line.split(" "), {}) if line.endswith(" ") else parse(shlex.split(line), {})
+
+    assert caught.value.exit_code == 1 or line.endswith(" ")
+
+
+@pytest.mark.parametrize("flag", ["--initial-cluster-state=new", "--peer-auto-tls"])
+def test_members_that_could_not_trust_each_other_are_told_what_to_type(flag: str) -> None:
+    """Several members without peer TLS get the `certs init` line with their names and hosts."""
+    line = ["--name=a", "--initial-cluster=a=http://h1:1,b=http://h2:1", flag]
+    with pytest.raises(ConfigError) as caught:
+        parse(line, {})
+
+    assert "`trioetcd certs init --out certs a=h1 b=h2`" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (f"--listen-client-urls=http://127.0.0.1:1 {CLIENT}", "serves without encryption"),
+        (f"--listen-client-urls=unix:///x {CLIENT}", "serves without encryption"),
+        ("--advertise-client-urls=http://h:1", "every client listener speaks TLS"),
+        ("--auto-tls", "clients without a certificate may come in"),
+        ("--cert-file=c --key-file=k --auto-tls --trusted-ca-file=t", "--auto-tls has no effect"),
+        ("--cert-file=c --key-file=k", "clients without a certificate may come in"),
+        ("--peer-client-cert-auth=false", "peers always verify each other"),
+        (f"{PEERS} --peer-auto-tls", "--peer-auto-tls has no effect"),
+        ("--unsafe-no-fsync", "every answer waits until its data is on the disk"),
+        ("--enable-v2=false", "--enable-v2 has no effect"),
+    ],
+)
+def test_what_works_but_is_not_good_is_warned_of(line: str, sentence: str) -> None:
+    """The member starts, with one sentence."""
+    warnings = parse(shlex.split(line), {}).warnings
+
+    assert len(warnings) == 1
+    assert sentence in warnings[0]
+
+
+def test_who_needs_a_certificate_follows_from_the_flags() -> None:
+    """A trusted CA, or a CA made here, makes certificates required; --auto-tls alone does not."""
+    for line, required in (
+        ("", True),
+        ("--auto-tls", False),
+        ("--auto-tls --client-cert-auth", True),
+        ("--cert-file=c --key-file=k", False),
+        ("--cert-file=c --key-file=k --trusted-ca-file=t", True),
+    ):
+        assert required == parse(line.split(), {}).client_cert_required, line
+
+
+GIVEN = [flag for flag in FLAGS.values() if flag.status in {Status.REFUSED, Status.REMOVED}]
+
+
+@pytest.mark.parametrize("flag", GIVEN, ids=[flag.name for flag in GIVEN])
+def test_refused_flags_are_refused_but_not_at_their_default(flag: Flag) -> None:
+    """Leaving such a flag out and giving its default are the same; anything else is not."""
+    text = {Kind.BOOL: "true", Kind.DURATION: "1h", Kind.UINT: "9"}.get(flag.kind, "x")
+    with pytest.raises(ConfigError, match=re.escape(flag.reason)):
+        parse([f"--{flag.name}={text}"], {})
+
+    parse([f"--{flag.name}={flag.default}"], {})

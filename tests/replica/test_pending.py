@@ -1,0 +1,43 @@
+"""Tickets run out of time in the order in which they came, and all are told at the end."""
+
+from __future__ import annotations
+
+from trioetcd.errors import STOPPED, TIMEOUT, EtcdError
+from trioetcd.replica import Resolved
+from trioetcd.replica.pending import Pending
+
+
+def add(pending: Pending, ticket: object, now: float) -> None:
+    """Let one ticket wait."""
+    pending.counter += 1
+    pending.waiting[pending.counter] = ticket
+    pending.stamp(now)
+
+
+def rows(resolved: list[Resolved]) -> list[tuple[object, object]]:
+    """Give tickets and the rows they were told."""
+    return [(ticket, out.row if isinstance(out, EtcdError) else out) for ticket, out in resolved]
+
+
+def test_time_runs_out_first_in_first_out() -> None:
+    """Each ticket waits for its own seven seconds; who was answered meanwhile is not told."""
+    pending = Pending(timeout=7.0)
+    add(pending, "a", 0.0)
+    add(pending, "b", 1.0)
+    add(pending, "c", 1.0)
+    add(pending, "d", 2.0)
+    del pending.waiting[2]
+    assert pending.expire(6.9) == []
+    assert rows(pending.expire(7.0)) == [("a", TIMEOUT)]
+    assert rows(pending.expire(8.5)) == [("c", TIMEOUT)]
+    assert rows(pending.expire(100.0)) == [("d", TIMEOUT)]
+    assert pending.expire(200.0) == []
+
+
+def test_all_are_told_at_the_end() -> None:
+    """Failing leaves nobody waiting."""
+    pending = Pending(timeout=7.0)
+    add(pending, "a", 0.0)
+    add(pending, "b", 0.0)
+    assert rows(pending.fail(STOPPED)) == [("a", STOPPED), ("b", STOPPED)]
+    assert pending.expire(100.0) == []

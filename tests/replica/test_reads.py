@@ -1,0 +1,38 @@
+"""Reads wait for an index and for the store to reach it, in order, and not for ever."""
+
+from __future__ import annotations
+
+from trioetcd.errors import STOPPED, TIMEOUT, EtcdError
+from trioetcd.replica.reads import Reads
+from trioetcd.values import Index
+
+
+def test_a_read_waits_for_its_index() -> None:
+    """Readable when applied has come to the index confirmed after the read came, not before."""
+    reads = Reads(timeout=7.0)
+    reads.add(["a"], 0.0)
+    assert reads.readable(Index(9)) == []
+    reads.confirm(Index(5))
+    reads.add(["b"], 0.0)
+    reads.confirm(Index(7))
+    assert len(reads) == 2
+    assert reads.readable(Index(4)) == []
+    assert reads.readable(Index(6)) == ["a"]
+    assert reads.readable(Index(7)) == ["b"]
+
+
+def test_a_read_does_not_wait_for_ever() -> None:
+    """With or without an index a read is told after its time, and at the end."""
+    reads = Reads(timeout=7.0)
+    reads.add(["a"], 0.0)
+    reads.confirm(Index(5))
+    reads.add(["b"], 1.0)
+    told = reads.expire(7.5)
+    told += reads.expire(8.0)
+    reads.add(["c"], 8.0)
+    reads.confirm(Index(9))
+    reads.add(["d"], 8.0)
+    told += reads.fail(STOPPED)
+    expected = [("a", TIMEOUT), ("b", TIMEOUT), ("c", STOPPED), ("d", STOPPED)]
+    assert expected == [(t, out.row) for t, out in told if isinstance(out, EtcdError)]
+    assert not len(reads)
