@@ -31,7 +31,7 @@ REFUSALS = [
     ("--tls-min-version=TLS1.3 --cipher-suites=X", "cipher suites cannot be configured"),
     ("--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls is required when"),
     (f"--listen-client-urls=https://h:1 {CLIENT}", "expected IP in URL for binding"),
-    ("--listen-client-urls= ", "must name at least one URL"),
+    ("--listen-client-urls=", "--listen-client-urls must name at least one URL"),
     ("--advertise-client-urls=https://:1", "unexpected empty host"),
     (f"--listen-client-urls=http://0.0.0.0:1 {CLIENT}", "unencrypted.*--allow-plaintext"),
     ("--listen-metrics-urls=http://10.0.0.1:1", "--listen-metrics-urls.*--allow-plaintext"),
@@ -60,9 +60,9 @@ REFUSALS = [
 def test_settings_that_make_no_sense_are_refused(line: str, sentence: str) -> None:
     """Each has its sentence, and the exit code of settings."""
     with pytest.raises(ConfigError, match=sentence) as caught:
-        parse(line.split(" "), {}) if line.endswith(" ") else parse(shlex.split(line), {})
+        parse(shlex.split(line), {})
 
-    assert caught.value.exit_code == 1 or line.endswith(" ")
+    assert caught.value.exit_code == 1
 
 
 @pytest.mark.parametrize("flag", ["--initial-cluster-state=new", "--peer-auto-tls"])

@@ -6,13 +6,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.strategies import chunk_sizes
-from tests.wire.conversation import BLOCK, GREETING, PUT, WATCH, chunked, data, headers, raw
+from tests.wire.conversation import BLOCK, GREETING, WATCH, chunked, data, headers, raw
 from trioetcd.wire import frames
 from trioetcd.wire.errors import RemoteProtocolError
 from trioetcd.wire.grpc import CALL, REQUEST, GrpcServer
 from trioetcd.wire.grpc_client import GrpcClient
-from trioetcd.wire.head import Head
 from trioetcd.wire.http1 import Http1Server, Request
+from trioetcd.wire.http2 import Connection
+from trioetcd.wire.limits import Limits
 
 
 def some_frames() -> st.SearchStrategy[bytes]:
@@ -67,24 +68,27 @@ def test_server_survives_anything(sent: bytes, size: int, greeted: bool) -> None
     assert server.open_streams >= 0
 
 
-def observe(sent: bytes, size: int) -> tuple[bool, list[object], bytes]:
-    """Feed a server that answers nothing; give whether it broke, its events, its writing."""
-    server = GrpcServer(streaming={PUT + "s"})
+def observe(sent: bytes, size: int, *, client: bool) -> tuple[int, list[object], bytes]:
+    """Feed a bare connection; give how it broke, its events, its writing."""
+    connection = Connection(client=client, limits=Limits())
+    first = frames.settings_frame({}) if client else GREETING
+    for _ in range(2 if client else 0):
+        connection.open_stream()
     events: list[object] = []
     try:
-        for piece in chunked(GREETING + sent, size):
-            for event in server.receive(piece, 1.0):
-                plain = [part.fields if isinstance(part, Head) else part for part in event]
-                events.append(plain)
-    except RemoteProtocolError:
-        return True, [], server.take()
-    return False, events, server.take()
+        for piece in chunked(first + sent, size):
+            for kind, stream, value, end in connection.receive(piece, 1.0):
+                number = stream.number if stream is not None else 0
+                events.append((kind, number, getattr(value, "fields", value), end))
+    except RemoteProtocolError as error:
+        return error.code, [], connection.take()
+    return -1, events, connection.take()
 
 
-@given(some_frames(), chunk_sizes())
-def test_chunking_changes_nothing(sent: bytes, size: int) -> None:
+@given(some_frames(), chunk_sizes(), st.booleans())
+def test_chunking_changes_nothing(sent: bytes, size: int, client: bool) -> None:
     """Bytes in pieces break the same rule and mean the same as the same bytes at once."""
-    assert observe(sent, 0) == observe(sent, size)
+    assert observe(sent, 0, client=client) == observe(sent, size, client=client)
 
 
 @given(st.one_of(some_frames(), st.binary(max_size=200)), chunk_sizes(), st.booleans())

@@ -17,6 +17,7 @@ from trioetcd.frontend.grpc import GrpcConnection
 from trioetcd.frontend.http import HttpDoor
 from trioetcd.frontend.http1 import Http1Connection
 from trioetcd.frontend.websocket import WatchDoor
+from trioetcd.ports import BackendError
 from trioetcd.runtime.server import Server
 from trioetcd.runtime.trace import Log
 from trioetcd.transport.listener import Accepted
@@ -35,6 +36,9 @@ DRAIN_SECONDS: Final = 1.0
 EXPIRY_SECONDS: Final = 0.1
 """How often deadlines of calls are looked at."""
 
+
+GONE: Final = frozenset({trio.BrokenResourceError, trio.ClosedResourceError})
+"""How a connection ends whose client went away."""
 
 NO_HANDLERS: Final = Router({}, {})
 """Where only plain HTTP is served."""
@@ -74,16 +78,19 @@ class Frontend:
         metrics.trioetcd_connections.value += 1
         try:
             await self._serve(accepted, api=api)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
-        except Exception:  # noqa: BLE001 - the one place of the program that catches everything
-            # One connection's trouble, whatever it is, must not become the member's.
-            metrics.trioetcd_connection_errors_total.value += 1
-            self._log.error(
-                "a connection failed",
-                remote=accepted.remote,
-                traceback=traceback.format_exc(),
-            )
+        except Exception as failure:
+            kinds = _kinds(failure)
+            if any(issubclass(kind, BackendError) for kind in kinds):
+                # The disk's trouble is the member's: nothing may be answered any more.
+                raise
+            if not kinds <= GONE:
+                # One connection's trouble, whatever it is, must not become the member's.
+                metrics.trioetcd_connection_errors_total.value += 1
+                self._log.error(
+                    "a connection failed",
+                    remote=accepted.remote,
+                    traceback=traceback.format_exc(),
+                )
         finally:
             metrics.trioetcd_connections.value -= 1
             metrics.network_client_grpc_received_bytes_total.value += stream.received_bytes
@@ -147,3 +154,10 @@ class Frontend:
                 await connection.wait_idle()
         for connection in list(self._connections):
             connection.close()
+
+
+def _kinds(failure: BaseException) -> set[type[BaseException]]:
+    """Give the kinds of all exceptions in a group, or of the one."""
+    if isinstance(failure, BaseExceptionGroup):
+        return {kind for part in failure.exceptions for kind in _kinds(part)}
+    return {type(failure)}

@@ -26,7 +26,7 @@ from trioetcd.wire import GrpcServer, Head, Limits, RemoteProtocolError, frame, 
 
 __all__ = ["GrpcConnection"]
 
-PARKED_BYTES_MAX: Final = 256 * 1024
+PARKED_BYTES_MAX: Final = 64 * 1024
 """Above this much that the kernel would not take, nothing more is read from the connection."""
 
 BACKLOG_BYTES_MAX: Final = 256 * 1024
@@ -95,6 +95,9 @@ class GrpcConnection:
     def flush(self) -> None:
         """Write what is queued; a broken connection ends itself."""
         stream = self._stream
+        if stream.parked_bytes:
+            # What the kernel would not take goes first; the codec keeps the rest till then.
+            return
         take = self._codec.take
         try:
             while data := take():

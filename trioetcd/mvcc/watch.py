@@ -169,6 +169,16 @@ class WatchHub:
         self._arrivals = 0
         self._ended = 0
 
+    @property
+    def watchers(self) -> int:
+        """How many watches there are."""
+        return sum(session.watchers for session in self.sessions)
+
+    @property
+    def lagging(self) -> int:
+        """How many of them are catching up."""
+        return sum(session.lagging for session in self.sessions)
+
     def publish(self, revision: int, events: list[Event]) -> None:
         """Hand out the events of the next revision."""
         self.revision = revision

@@ -85,7 +85,7 @@ def parse_int(text: str) -> int:
         ValueError: it is none, or does not fit into 64 bits.
     """
     match = _INTEGER.fullmatch(text)
-    if match is None:
+    if match is None or "__" in text or text.endswith("_"):
         raise ValueError(f"{text!r} is not a whole number")
     sign, digits = match.groups()
     digits = digits.replace("_", "")

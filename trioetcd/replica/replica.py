@@ -22,12 +22,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 from trioetcd.cluster import attributes_command
 from trioetcd.errors import NO_LEADER, STOPPED, TOO_MANY_REQUESTS, ErrorRow, EtcdError
 from trioetcd.ports import Backend, Entropy
 from trioetcd.raft import ConfState, Log, Raft, RaftConfig, Role
+from trioetcd.replica.applying import APPLY_CHUNK, Applying
 from trioetcd.replica.batches import Batches
 from trioetcd.replica.config import ReplicaConfig
 from trioetcd.replica.housekeeping import Housekeeping
@@ -49,16 +50,10 @@ from trioetcd.replica.overlay import Overlay
 from trioetcd.replica.pending import Pending
 from trioetcd.replica.reads import Reads
 from trioetcd.replica.rows import Recovered
-from trioetcd.statemachine import COMMAND_FORMAT, HEAD, CommandKind, Steps
+from trioetcd.statemachine import COMMAND_FORMAT, HEAD, CommandKind
 from trioetcd.values import Index, MemberID, Revision, Term
 
 __all__ = ["Replica", "ReplicaStatistics"]
-
-_APPLY_CHUNK: Final = 64
-"""Entries between two looks at the time."""
-
-_STEP_ENTRIES_MAX: Final = 4096
-"""Entries one step applies at most, whatever the driver says of the time."""
 
 _ROW_BYTES: Final = 64
 """What a gathered row adds, roughly, to what its entry's bytes already count for."""
@@ -154,7 +149,7 @@ class Replica:
                 member_id=self.member_id,
                 election_ticks=config.election_ticks,
                 batch_bytes_max=config.batch_bytes_max,
-                apply_entries_max=_APPLY_CHUNK,
+                apply_entries_max=APPLY_CHUNK,
             ),
             log=self._log,
             hard_state=recovered.hard_state,
@@ -171,15 +166,22 @@ class Replica:
         self._pending = Pending(timeout=config.request_seconds)
         self._reads = Reads(timeout=config.request_seconds)
         self._lease_keeper = LeaseKeeper(self.lessor)
+        self._applying = Applying(
+            self._raft,
+            self.applier,
+            self._pending.waiting,
+            boot=boot,
+            slices=config.slices_per_step,
+            on_empty=self._on_empty_entry,
+        )
         self._barriers: list[tuple[int, Ticket]] = []
         self._freeing: list[tuple[bytes, bytes]] = []
-        self._steps: tuple[Steps, Ticket] | None = None
+        self._now = now
         self._in_flight = False
         self._cut_at = now
         self._ticked_at = now
         self._dirty_since: float | None = None
         self._written_applied = recovered.applied
-        self._effect_bytes = 0
         self._waiting_bytes = 0
         self._stopped = False
         # Nobody else could be elected, so there is nothing to wait for.
@@ -240,22 +242,24 @@ class Replica:
         """
         outputs = Outputs()
         for entry in inputs:
-            kind = type(entry)
-            if kind is Proposed:
-                self._propose(entry.proposals, now, outputs)  # type: ignore[union-attr] # kind
-            elif isinstance(entry, Persisted):
-                self._on_persisted(entry.number, outputs)
-            elif isinstance(entry, ReadRequested):
-                self._on_read(entry.tickets, now, outputs)
-            elif isinstance(entry, BarrierRequested):
-                self._on_barrier(entry.ticket, outputs)
-            elif isinstance(entry, Stopped):
-                self._on_stopped(outputs)
-            else:
-                assert isinstance(entry, Tick)
-        self.applier.now = now
+            match entry:
+                case Persisted(number):
+                    self._on_persisted(number, outputs)
+                case Proposed(proposals):
+                    self._propose(proposals, now, outputs)
+                case ReadRequested(tickets):
+                    self._on_read(tickets, now, outputs)
+                case BarrierRequested(ticket):
+                    self._on_barrier(ticket, outputs)
+                case Stopped():
+                    self._on_stopped(outputs)
+                case Tick():
+                    pass
+                case _:
+                    assert_never(entry)
+        self._now = self.applier.now = now
         self._pass_time(now, outputs)
-        self._apply(now, outputs, overdue)
+        self._applying.run(outputs, overdue)
         self._compact(outputs, overdue)
         self._cut(now, outputs)
         self._confirm_reads(outputs)
@@ -361,81 +365,14 @@ class Replica:
                 for request in self._lease_keeper.due(now):
                     self._propose_own(CommandKind.LEASE_REVOKE, request)
 
-    # -- applying ----------------------------------------------------------------------------
+    # -- leading -----------------------------------------------------------------------------
 
-    def _apply(self, now: float, outputs: Outputs, overdue: Callable[[], bool]) -> None:
-        """Apply what is committed and durable, until it is done or time is up."""
-        log = self._log
-        left = _STEP_ENTRIES_MAX
-        while self._steps is None or self._resume(outputs, overdue):
-            datas = log.applicable(_APPLY_CHUNK)
-            if not datas or left <= 0:
-                break
-            self._apply_chunk(datas, now, outputs)
-            left -= len(datas)
-            if overdue():
-                break
-        published = self.applier.published
-        if published:
-            outputs.published.extend(published)
-            published.clear()
-        if self._steps is not None or log.applied < min(log.commit, log.stable):
-            outputs.more = True
-        if self._dirty_since is None and self._dirty():
-            self._dirty_since = now
-
-    def _apply_chunk(self, datas: list[bytes], now: float, outputs: Outputs) -> None:
-        """Apply entries in order; stops early behind one that takes more than one slice."""
-        apply = self.applier.apply
-        unpack = HEAD.unpack_from
-        size = HEAD.size
-        boot = self._boot
-        take = self._pending.waiting.pop
-        resolve = outputs.resolved.append
-        done = 0
-        start = self._log.applied
-        for data in datas:
-            done += 1
-            if not data:
-                self._raft.advance(Index(start + done))
-                self._on_empty_entry(now)
-                continue
-            form, kind, _, origin, counter = unpack(data)
-            assert form == COMMAND_FORMAT, "an entry of a later version"
-            ticket = take(counter, None) if origin == boot else None
-            outcome = apply(kind, data[size:], answer=ticket is not None)
-            if not isinstance(outcome, (tuple, EtcdError)):
-                done -= 1
-                self._steps = (outcome, ticket)
-                break
-            if ticket is not None:
-                resolve((ticket, outcome))
-        self._effect_bytes += 2 * sum(map(len, datas[:done]))
-        self._raft.advance(Index(start + done))
-
-    def _resume(self, outputs: Outputs, overdue: Callable[[], bool]) -> bool:
-        """Go on with a long entry; True when it is whole, and only then applied moves."""
-        assert self._steps is not None
-        steps, ticket = self._steps
-        for _ in range(self.config.slices_per_step):
-            try:
-                next(steps)
-            except StopIteration as whole:
-                self._steps = None
-                self._raft.advance(Index(self._log.applied + 1))
-                if ticket is not None:
-                    outputs.resolved.append((ticket, whole.value))
-                return True
-            if overdue():
-                break
-        return False
-
-    def _on_empty_entry(self, now: float) -> None:
+    def _on_empty_entry(self) -> None:
         """Begin to lead in earnest: an entry of this leader's own term has been applied."""
         if self._raft.role != Role.LEADER or self._log.applied != self._raft.term_start:
             return
         # Only now: whatever earlier leaders proposed about leases has been applied before.
-        self.lessor.promote(now, extend=self.config.election_seconds)
+        self.lessor.promote(self._now, extend=self.config.election_seconds)
         self.ready = True
         me = self.membership.get(self.member_id)
         config = self.config
@@ -446,7 +383,7 @@ class Replica:
     def _compact(self, outputs: Outputs, overdue: Callable[[], bool]) -> None:
         """Forget compacted history, a slice at a time, when nothing more urgent is to be done."""
         store = self.store
-        if not store.compaction.pending or self._steps is not None:
+        if not store.compaction.pending or self._applying.busy:
             return
         config = self.config
         for _ in range(config.slices_per_step):
@@ -474,7 +411,8 @@ class Replica:
             self._stopped
             or bool(self._barriers)
             or now - since >= config.flush_seconds
-            or self._effect_bytes + _ROW_BYTES * len(self.space.gathering) >= config.flush_bytes
+            or self._applying.effect_bytes + _ROW_BYTES * len(self.space.gathering)
+            >= config.flush_bytes
         )
 
     def _cut(self, now: float, outputs: Outputs) -> None:
@@ -503,7 +441,7 @@ class Replica:
         self._cut_at = now
         self._written_applied = self._log.applied
         self._dirty_since = None
-        self._effect_bytes = 0
+        self._applying.effect_bytes = 0
 
     def _confirm_reads(self, outputs: Outputs) -> None:
         """Let reads go that the store is current enough for, and say whether it is now."""

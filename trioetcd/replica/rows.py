@@ -392,7 +392,7 @@ def _read_log(
             runs.append((group.first, group.term))
             term = group.term
         bounds.append(GroupBounds(group.first, len(value)))
-        if group.last > meta.applied + 1:
+        if group.last > meta.applied:
             entries.append(group)
         expected = group.last + 1
     return bounds, runs, entries, expected - 1

@@ -304,11 +304,12 @@ def _is_grpc(head: Head) -> bool:
 
 def _timeout_value(seconds: float) -> bytes:
     """Give the finest grpc-timeout of at most eight digits; never zero, which is over already."""
+    seconds = min(seconds, _TIMEOUT_VALUE_MAX * 3600.0)
     for unit, scale in ((b"n", 1e9), (b"u", 1e6), (b"m", 1e3), (b"S", 1.0), (b"M", 1 / 60)):
         value = int(seconds * scale)
         if value <= _TIMEOUT_VALUE_MAX:
             return b"%d%s" % (max(value, 1), unit)
-    return b"%dH" % min(int(seconds / 3600), _TIMEOUT_VALUE_MAX)
+    return b"%dH" % int(seconds / 3600)
 
 
 def _base64(raw: bytes) -> bytes:

@@ -1,0 +1,52 @@
+"""Tests of docs/configuration.md: the flags' table there is the flags' table here.
+
+``TRIOETCD_REWRITE=1 pytest tests/docs`` writes the page's tables anew.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from trioetcd.cli.flag_help import markdown_table
+from trioetcd.node.config_file import read_mapping
+from trioetcd.node.flags import FLAGS
+
+PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+BEGIN = "<!-- flags: generated from trioetcd/node/flag_table.py -->\n"
+END = "<!-- end of flags -->\n"
+
+
+def test_the_page_holds_the_table() -> None:
+    """Every flag is on the page with its default, status and meaning, as in the code."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+
+    assert begin
+    assert end
+    expected = f"{before}{begin}\n{markdown_table()}\n{end}{after}"
+    if os.environ.get("TRIOETCD_REWRITE"):
+        PAGE.write_text(expected, encoding="utf-8")
+        return
+    assert expected == text
+
+
+def test_the_page_names_no_flag_that_does_not_exist() -> None:
+    """Flags in running text are flags of the table."""
+    text = PAGE.read_text(encoding="utf-8")
+    named = set(re.findall(r"`--([a-z0-9-]+)", text))
+
+    assert set() == named - set(FLAGS) - {"a", "out", "profile"}
+
+
+def test_the_pages_example_is_a_configuration_file() -> None:
+    """The YAML on the page can be read."""
+    import yaml
+
+    example = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+    assert example
+    for text in example:
+        assert read_mapping(yaml.safe_load(text)).warnings == []
