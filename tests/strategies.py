@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-
 # -- wire ------------------------------------------------------------------------------------
 
 

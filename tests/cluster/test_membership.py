@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from trioetcd.cluster import Member, Membership, attributes_command, encode_member, member_row
-from trioetcd.errors import MEMBER_NOT_FOUND, EtcdError
+from trioetcd.cluster import (
+    MEMBER_ATTRIBUTES,
+    Member,
+    Membership,
+    attributes_command,
+    encode_member,
+    member_row,
+)
+from trioetcd.errors import MEMBER_NOT_FOUND, Code, EtcdError
 from trioetcd.testing.space import DictSpace
 from trioetcd.values import MemberID
 
@@ -44,3 +51,15 @@ def test_attributes_of_a_stranger_are_refused() -> None:
     with pytest.raises(EtcdError) as caught:
         membership.set_attributes(attributes_command(MemberID(9), "x", ()))
     assert caught.value.row is MEMBER_NOT_FOUND
+
+
+def test_commands_have_outcomes() -> None:
+    """Applied attributes answer with no revision; errors and unknown kinds are outcomes too."""
+    membership = Membership(fresh(), epoch=EPOCH)
+    assert membership.apply(MEMBER_ATTRIBUTES, attributes_command(ONE.id, "a", ())) == (0, b"")
+    gone = membership.apply(MEMBER_ATTRIBUTES, attributes_command(MemberID(9), "a", ()))
+    assert isinstance(gone, EtcdError)
+    assert gone.row is MEMBER_NOT_FOUND
+    unknown = membership.apply(63, b"")
+    assert isinstance(unknown, EtcdError)
+    assert unknown.code == Code.UNIMPLEMENTED

@@ -192,10 +192,7 @@ class Campaign:
             create = messages.WatchCreateRequest(key=SENTINEL, watch_id=SENTINEL_WATCH)
             self._send(number, messages.WatchRequest(create_request=create))
         kind = request.WhichOneof("request_union")
-        strange = kind == "create_request" and request.create_request.start_revision < 0
-        if kind != "create_request" or strange:
-            # etcd reads history for all watches that lag in one go, and a negative start among
-            # them makes the others of that go lose events: keep such a watch by itself
+        if kind != "create_request":
             self._settle(step)
         cancelled = request.cancel_request.watch_id
         if kind == "cancel_request" and cancelled not in self.watches[number]:
@@ -211,8 +208,6 @@ class Campaign:
         if kind == "create_request":
             if request.create_request.start_revision <= self.revision:
                 self._restless_until = time.monotonic() + QUIET_SECONDS
-            if strange:
-                self._drain(QUIET_SECONDS)
             if not answers.get("canceled"):
                 given = answers.get("watch_id", 0)
                 assert isinstance(given, int)

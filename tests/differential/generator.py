@@ -190,7 +190,7 @@ class Generator:
         if self._often(0.4):
             request.revision = self._at() if self._often(0.4) else self._known()
         if self._often(0.4):
-            request.sort_order = self.chance.randint(0, 2) if self._often(0.97) else 3
+            request.sort_order = self.chance.randint(0, 2)
             request.sort_target = self.chance.randint(0, 4)
         request.keys_only = self._often(0.15)
         request.count_only = self._often(0.1)
@@ -340,7 +340,8 @@ class Generator:
         create.fragment = self._often(0.2)
         create.progress_notify = self._often(0.2)
         if self._often(0.5):
-            create.start_revision = self._at() if self._often(0.5) else self._known()
+            # a negative one is refused since 3.6; 3.5 takes it, to the harm of other watches
+            create.start_revision = max(0, self._at() if self._often(0.5) else self._known())
         if self._often(0.3):
             create.filters.extend(self.chance.choices((0, 1), k=self.chance.randint(1, 2)))
         if self._often(0.4):

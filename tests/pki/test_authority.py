@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from tests.pki.material import NOW
+from tests.pki.material import NOW, plain
 from trioetcd import pki
 from trioetcd.pki import PkiError, Profile, Role
 
@@ -131,6 +131,16 @@ def test_a_foreign_key_cannot_sign() -> None:
     mixed = pki.CertifiedKey(one.certificate, two.key)
     with pytest.raises(PkiError, match="does not belong to its certificate"):
         pki.issue(mixed, Role.CLIENT, "alice", now=NOW, profile=PROFILE)
+
+
+def test_an_authority_from_elsewhere_cannot_be_used() -> None:
+    """An RSA CA, and one without key identifier, were not made here, and sign nothing here."""
+    for authority, sentence in (
+        (plain("root", authority=True, rsa_bits=2048), "is not an EC key"),
+        (plain("root", authority=True), "carries no key identifier"),
+    ):
+        with pytest.raises(PkiError, match=sentence):
+            pki.issue(authority, Role.CLIENT, "alice", now=NOW, profile=PROFILE)
 
 
 def test_the_revocation_list_is_signed_and_lasts_as_long_as_its_authority() -> None:

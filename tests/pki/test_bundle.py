@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
 
 from tests.pki.material import NOW, plain
 from trioetcd import pki
@@ -101,12 +102,40 @@ def test_keys_that_cannot_be_used_are_refused() -> None:
         serialization.BestAvailableEncryption(b"secret"),
     )
     check("encrypted key", CertifiedKey(GOOD.certificate, encrypted))
-    short = rsa.generate_private_key(65537, 1024).private_bytes(
+    check("RSA key of 1024 bits", plain("m", rsa_bits=1024), issuers=None)
+    diffie = dh_key()
+    check("a key that cannot sign", CertifiedKey(GOOD.certificate, diffie))
+
+
+def dh_key() -> bytes:
+    return x25519.X25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    check("does not belong", CertifiedKey(GOOD.certificate, short))
+
+
+def test_damaged_extensions_are_refused() -> None:
+    """Alternative names, usages and constraints that cannot be parsed end in a sentence."""
+    for oid in ("2.5.29.17", "2.5.29.37"):
+        broken = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), b"\x30\x7f")
+        check("damaged extensions", plain("m", hosts=(), extra=broken), issuers=None)
+
+
+def test_a_certificate_that_may_not_sign_is_refused() -> None:
+    """TLS of today signs; a key usage without signatures is of no use."""
+    usage = x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=True,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    check("may not be used for signatures", plain("m", extra=usage), issuers=None)
 
 
 def test_plain_openssl_certificates_pass() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import ssl
 
 import pytest
+from cryptography import x509
 
 from tests.pki.material import NOW, plain
 from trioetcd import pki
@@ -52,3 +53,7 @@ def test_garbage_is_refused() -> None:
     for function in (pki.identity_of, pki.may_be_peer):
         with pytest.raises(PkiError, match="damaged"):
             function(b"garbage")
+    for oid, function in (("2.5.29.17", pki.identity_of), ("2.5.29.37", pki.may_be_peer)):
+        broken = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), b"\x30\x7f")
+        with pytest.raises(PkiError, match="damaged extensions"):
+            function(der(plain("m", hosts=(), extra=broken)))

@@ -28,7 +28,7 @@ from tests.proof.disks import LoopDisk, SmallDisk, private_mounts
 from tests.proof.kill import restart
 from tests.proof.member import Member
 from tests.proof.outcome import Budget, Options, Outcome, run
-from tests.proof.tracing import Tracer
+from tests.proof.tracing import Tracer, open_files
 from tests.proof.workload import Ledger, Load
 
 EXIT_SECONDS: Final = 1.0
@@ -76,6 +76,8 @@ def injected(name: str, target: str, root: Path, outcome: Outcome, seed: int) ->
             root / "trace",
             calls=calls,
             inject=(f"{calls}:error={error}:when={when}",),
+            # not the sockets: a failed write there is that connection's trouble
+            paths=open_files(member.pid, member.data_dir),
         )
         with trace:
             load = Load(member, ledger, seed=seed, writers=2)
@@ -98,12 +100,9 @@ def injected(name: str, target: str, root: Path, outcome: Outcome, seed: int) ->
 def _await_fault(trace: Tracer, member: Member) -> float | None:
     end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
-        # a failed write on a socket is that connection's trouble, not the disk's
         hits = [call for call in trace.calls() if call.injected]
         if hits:
-            if any(str(member.data_dir) in call.arguments for call in hits):
-                return hits[0].began
-            return None
+            return hits[0].began
         if not member.running():
             return None
         time.sleep(0.01)

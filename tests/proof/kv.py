@@ -164,7 +164,7 @@ class Client:
         options = [
             ("grpc.max_receive_message_length", 1 << 28),
             ("grpc.initial_reconnect_backoff_ms", 20),
-            ("grpc.min_reconnect_backoff_ms", 20),
+            ("grpc.min_reconnect_backoff_ms", 10_000),  # also the deadline of a handshake
             ("grpc.max_reconnect_backoff_ms", 100),
             ("grpc.enable_retries", 0),
             ("grpc.use_local_subchannel_pool", 1),

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Self
 
 from tests.proof.outcome import MissingMeansError
 
-__all__ = ["Call", "Tracer"]
+__all__ = ["Call", "Tracer", "open_files"]
 
 ATTACH_SECONDS: Final = 10.0
 LINE: Final = re.compile(r"^(?P<thread>\d+)\s+(?P<time>\d+\.\d+) (?P<rest>.*)$")
@@ -44,6 +44,7 @@ class Tracer:
         calls: names of the system calls to trace.
         inject: strace's `-e inject=` expressions.
         failed_only: trace only calls that fail.
+        paths: trace, and inject into, only calls on these files.
     """
 
     def __init__(
@@ -54,14 +55,16 @@ class Tracer:
         calls: str,
         inject: tuple[str, ...] = (),
         failed_only: bool = False,
+        paths: tuple[str, ...] = (),
     ) -> None:
         program = shutil.which("strace")
         if program is None:
             raise MissingMeansError("the command strace")
         self._output = output
         self._command = [
-            program, "-f", "-ttt", "-T", "-y", "-s", "400", "-p", str(pid), "-o", str(output),
+            program, "-f", "-ttt", "-T", "-y", "-s", "65536", "-p", str(pid), "-o", str(output),
             *(["-Z"] if failed_only else []),
+            *(part for path in paths for part in ("-P", path)),
             "-e", f"trace={calls}",
             *(part for expression in inject for part in ("-e", f"inject={expression}")),
         ]  # fmt: skip
@@ -123,3 +126,16 @@ def _parse(text: str) -> Iterator[Call]:
         result = int(ending["result"]) if ending and ending["result"] != "?" else 0
         more = ending["more"] if ending else ""
         yield Call(name, arguments, began, ended, result, "(INJECTED)" in more)
+
+
+def open_files(pid: int, directory: Path) -> tuple[str, ...]:
+    """Give the files below `directory` that a process has open now."""
+    found = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            path = str(link.readlink())
+        except OSError:
+            continue  # closed meanwhile
+        if path.startswith(f"{directory}/") and Path(path).is_file():
+            found.add(path)
+    return tuple(sorted(found))

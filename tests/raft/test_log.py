@@ -175,3 +175,22 @@ def test_misuse_is_noticed() -> None:
             groups=[Group(Index(2), Term(1), [b"b"])],
             stable=Index(2),
         )
+
+
+def test_a_batch_may_hold_several_terms() -> None:
+    """Entries of two terms go as two groups of one batch, if there is room for both."""
+    log = empty_log()
+    log.append(Term(1), [b"a"])
+    log.append(Term(2), [b"b", b"c"])
+    one, two = Group(Index(1), Term(1), [b"a"]), Group(Index(2), Term(2), [b"b", b"c"])
+    assert log.unstable(3) == [one, two]
+    assert log.unstable(2) == [one, Group(Index(2), Term(2), [b"b"])]
+    assert log.unstable(1) == [one]
+
+
+def test_truncating_behind_the_end_changes_nothing() -> None:
+    """There is nothing to drop behind the last entry."""
+    log = empty_log()
+    log.append(Term(1), [b"a"])
+    log.truncate(2)
+    assert log.last == 1

@@ -215,3 +215,10 @@ def test_recovered_state_must_fit_together() -> None:
     """A log of a term that was never entered is refused."""
     with pytest.raises(AssertionError):
         make(groups=(Group(Index(1), Term(3), [b"a"]),))
+
+
+def test_a_follower_counts_nothing() -> None:
+    """A batch without a campaign, such as one of effects alone, elects and commits nothing."""
+    raft = make()
+    persist(raft)
+    assert (raft.role, raft.log.commit) == (Role.FOLLOWER, 0)

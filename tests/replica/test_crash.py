@@ -174,6 +174,8 @@ class Life(RuleBasedStateMachine):
         for ticket, outcome in outputs.resolved:
             assert ticket not in self.resolved, "resolved twice"
             self.resolved.add(ticket)
+            if ticket in self.asked:
+                self.asked.remove(ticket)
             if ticket in self.payloads and not self.gave_up(outcome):
                 assert self.payloads[ticket] in self.durable, "answered before it was durable"
                 self.answered.append(self.payloads[ticket])

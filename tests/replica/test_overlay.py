@@ -137,3 +137,34 @@ def test_a_rotated_generation_is_seen_until_it_is_persisted() -> None:
     overlay.persisted()
     assert overlay.get(b"k") is None
     assert list(overlay.scan(b"a", b"z")) == []
+
+
+def test_a_snapshot_shows_overlay_and_disk_as_they_were() -> None:
+    """Rows of either generation, of the disk, and deleted ones, whatever is done later."""
+    backend = MemoryBackend()
+    backend.prepare({FIRST_ROW: b"", LAST_ROW: b"", b"a": b"0", b"b": b"0", b"c": b"0"}).write()
+    overlay = Overlay(backend)
+    overlay.put(b"b", b"1")
+    overlay.rotate()
+    overlay.delete(b"c")
+    overlay.put(b"d", b"2")
+    snapshot = overlay.snapshot(b"a", b"z")
+    for key in (b"a", b"b", b"c", b"d"):
+        overlay.put(key, b"later")
+    assert [snapshot.get(key) for key in (b"a", b"b", b"c", b"d")] == [b"0", b"1", None, b"2"]
+    assert list(snapshot.scan(b"a", b"z")) == [(b"a", b"0"), (b"b", b"1"), (b"d", b"2")]
+    snapshot.close()
+
+
+def test_many_new_keys_are_sorted_in() -> None:
+    """However many keys have come since the last scan, the next one is in order."""
+    backend = MemoryBackend()
+    backend.prepare({FIRST_ROW: b"", LAST_ROW: b""}).write()
+    overlay = Overlay(backend)
+    expected: list[Row] = []
+    for step in (1, 16, 17, 200):
+        for number in range(step):
+            key = b"k%d" % (number * 7919 % 1009 * 1000 + step)
+            overlay.put(key, b"")
+            expected.append((key, b""))
+        assert sorted(expected) == list(overlay.scan(b"k", b"l"))

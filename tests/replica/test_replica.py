@@ -411,6 +411,29 @@ def test_compaction_goes_on_in_slices_and_ends() -> None:
     assert not again.replica.store.compaction.pending
 
 
+def test_compaction_waits_for_the_disk_and_for_time() -> None:
+    """A slice at a time when time is short, and no more than a batch can hold while one is out."""
+    running = member(compaction_rows=8, slices_per_step=2)
+    for number in range(100):
+        running.propose(put(None, value=b"%d" % number))
+    running.settle()
+    compact = messages.CompactionRequest(revision=100).SerializeToString()
+    running.propose((None, CommandKind.COMPACT, compact))
+    outputs = running.replica.step([Persisted(running.write())], running.now, lambda: True)
+    assert outputs.more
+    steps = 1
+    while outputs.more:
+        if outputs.persist is not None:
+            running.backend.prepare(outputs.persist.rows).write()
+            news = [Persisted(outputs.persist.number)]
+        else:
+            news = []
+        outputs = running.replica.step(news, running.now, lambda: True)
+        steps += 1
+    assert steps >= 100 // 8
+    assert not running.replica.store.compaction.pending
+
+
 def test_an_acknowledgement_of_nothing_is_a_programmers_error() -> None:
     """Persisted belongs to the batch in flight and to no other."""
     running = member()

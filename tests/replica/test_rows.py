@@ -24,7 +24,10 @@ from trioetcd.storage.memory import MemoryBackend
 from trioetcd.testing.synchronous import Synchronous, new_rows
 
 u64 = st.integers(0, 2**64 - 1)
-metas = st.tuples(*[u64] * 10, st.integers(0, 255), *[u64] * 5).map(lambda fields: Meta(*fields))
+i64 = st.integers(-(2**63), 2**63 - 1)
+metas = st.tuples(*[u64] * 8, i64, u64, st.integers(0, 255), *[u64] * 5).map(
+    lambda fields: Meta(*fields)
+)
 
 
 def written(puts: int = 4) -> dict[bytes, bytes]:
@@ -183,6 +186,35 @@ def test_a_lost_tail_is_no_damage(batches: int) -> None:
     recovered = recover(backend)
     assert recovered is not None
     assert recovered.batch <= batches
+
+
+def resealed(**changes: int) -> dict[bytes, bytes]:
+    """Give sound rows but for some fields of the meta row, its checksum and link made anew."""
+    rows = dict(SOUND)
+    meta = decode_meta(rows[META_ROW])._replace(**changes)
+    rows[META_ROW] = encode_meta(meta)
+    link = decode_link(rows[chain_key(meta.batch)], meta.batch)
+    rows[chain_key(meta.batch)] = encode_link(
+        link.previous, rows[META_ROW], meta.batch, link.last, link.position
+    )
+    return rows
+
+
+def test_marks_that_contradict_each_other_are_refused() -> None:
+    """Even with every checksum right: applied beyond commit, or entries of a term never entered."""
+    with pytest.raises(CorruptLog, match="contradict"):
+        recover(disk(resealed(commit=1)))
+    with pytest.raises(CorruptLog, match="of term 2"):
+        recover(disk(resealed(term=1)))
+
+
+def test_another_format_of_the_meta_row_is_refused() -> None:
+    """A later version's meta row is named as such."""
+    from zlib import crc32
+
+    body = b"\x02" + SOUND[META_ROW][5:]
+    with pytest.raises(CorruptLog, match="unknown format 2"):
+        decode_meta(crc32(body).to_bytes(4, "big") + body)
 
 
 def test_keys_lie_in_the_order_of_their_numbers() -> None:

@@ -231,7 +231,7 @@ def record(payload: bytes) -> bytes:
 
 
 def test_zeroes_from_within_a_header_near_the_end_of_a_block(tmp_path: Path) -> None:
-    """A header zeroed half-way, whose length points beyond its block, is a tear if zeroes follow."""
+    """A header zeroed half-way that points beyond its block is a tear if only zeroes follow."""
     data = record(bytes(BLOCK_BYTES - 7 - 20)) + record(b"x" * 200)[:5]
     assert verdict(tmp_path, data + bytes(40_000), verify=True) == (DamageKind.TORN, 1)
     more = data + bytes(40_000) + b"\x01"

@@ -76,7 +76,9 @@ class Talk:
         acknowledge(self.client, event)
         match event:
             case h2.events.ResponseReceived() | h2.events.TrailersReceived():
-                self.heads.setdefault(event.stream_id, []).append(dict(event.headers))
+                self.heads.setdefault(event.stream_id, []).append(
+                    {str(name): str(value) for name, value in event.headers}
+                )
             case h2.events.DataReceived():
                 self.bodies.setdefault(event.stream_id, bytearray()).extend(event.data)
             case h2.events.StreamEnded():
@@ -98,7 +100,7 @@ class Talk:
         return stream
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.tuples(st.binary(max_size=300), st.booleans(), st.integers(0, 99)), max_size=12),
     chunk_sizes(),
@@ -131,7 +133,7 @@ def test_unary_calls_round_trip(calls: list[tuple[bytes, bool, int]], size: int)
     assert talk.server.open_streams == 0
 
 
-@settings(max_examples=40)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.binary(max_size=200), max_size=8), chunk_sizes(), st.integers(1, 400))
 def test_streams_arrive_message_by_message(messages: list[bytes], size: int, cut: int) -> None:
     """However DATA frames cut the messages of a stream, they come out as they went in."""
@@ -492,3 +494,47 @@ def test_goaway_lets_open_calls_finish() -> None:
     talk.server.answer(3, b"y")
     assert talk.server.finished
     assert isinstance(talk.client, h2.connection.H2Connection)
+
+
+def test_stream_without_messages() -> None:
+    """A stream that ends with its head is announced and half closed."""
+    server = greeted()
+    found = server.receive(headers(1, block=block(path=WATCH), end=True))
+    assert [event[0] for event in found] == [OPENED, HALF_CLOSED]
+    server.finish(1)
+    assert answered(server)["grpc-status"] == "0"
+
+
+def test_responses_may_say_their_own_length() -> None:
+    """A content-length given by the caller is not said twice."""
+    server = greeted()
+    server.receive(headers(1, block=block(kind="text/plain"), end=True))
+    server.respond(1, 200, [("Content-Length", "2")], b"ok")
+    assert answered(server)["content-length"] == "2"
+
+
+def test_many_different_heads_are_bounded() -> None:
+    """Header blocks are remembered up to a number, and up to a size."""
+    server = greeted(Limits(heads_max=10))
+    for number in range(40):
+        stream = 2 * number + 1
+        one = block(("x", str(number)), ("grpc-timeout", "1S"))
+        server.receive(headers(stream, block=one) + data(stream, frame(b""), end=True))
+        server.answer(stream, b"")
+        server.take()
+    large = headers(81, block=block(("x", "y" * 5000))) + data(81, frame(b""), end=True)
+    assert [event[0] for event in server.receive(large)] == [CALL]
+    connection = server._connection
+    assert len(connection._heads) <= 10
+    assert len(connection._known) <= 10
+
+
+def test_streams_that_were_reset_are_ignored_for_a_while() -> None:
+    """Frames under way to a stream we reset do no harm; what is remembered is bounded."""
+    server = greeted(Limits(resets_burst=10_000, frame_bytes_max=20_000))
+    bad = BLOCK + b"\x00\x01A\x01b"
+    for stream in range(1, 10_001, 2):
+        server.receive(headers(stream, block=bad))
+    assert server.receive(data(9999, b"x") + headers(9999)) == []
+    assert goaway_code(server.take()) is None
+    assert len(server._connection._refused) <= 4096

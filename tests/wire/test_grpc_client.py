@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 
 import h2.events
-import h2.settings
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,7 +75,9 @@ class Talk:
         acknowledge(self.server, event)
         match event:
             case h2.events.RequestReceived():
-                self.heads[event.stream_id] = list(event.headers)
+                self.heads[event.stream_id] = [
+                    (str(name), str(value)) for name, value in event.headers
+                ]
             case h2.events.DataReceived():
                 self.bodies.setdefault(event.stream_id, bytearray()).extend(event.data)
             case h2.events.StreamEnded():
@@ -97,7 +98,7 @@ class Talk:
         return found + self.turn()
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=8), chunk_sizes())
 def test_unary_calls_round_trip(messages: list[bytes], size: int) -> None:
     """Calls arrive at an h2 server whole; its answers arrive as response, message, trailers."""
@@ -133,7 +134,7 @@ def test_unary_calls_round_trip(messages: list[bytes], size: int) -> None:
     assert talk.client.open_streams == 0
 
 
-@settings(max_examples=40)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.binary(max_size=200), max_size=8), chunk_sizes(), st.integers(1, 300))
 def test_streams_both_ways(messages: list[bytes], size: int, cut: int) -> None:
     """A stream's messages arrive one by one in both directions, however frames cut them."""
@@ -155,7 +156,7 @@ def test_streams_both_ways(messages: list[bytes], size: int, cut: int) -> None:
     assert talk.turn() == [(TRAILERS, stream, 0, "", ())]
 
 
-@settings(max_examples=30)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.integers(0, 200_000), min_size=1, max_size=4), chunk_sizes())
 def test_our_two_sides_understand_each_other(sizes: list[int], size: int) -> None:
     """Client and server of this package pass messages of any size, whole, both ways."""
@@ -203,6 +204,7 @@ def asked(limits: Limits | None = None) -> GrpcClient:
 
 
 def answer_block(*fields: tuple[str, str], status: str = "200") -> bytes:
+    """Give the header block of a response."""
     pairs = [(":status", status), ("content-type", "application/grpc"), *fields]
     return encode_fields([(name.encode(), value.encode("latin-1")) for name, value in pairs])
 
@@ -257,6 +259,13 @@ def test_failures(name: str, sent: bytes, code: int, text: str) -> None:
     assert text in ends[0][3]
     assert client.open_streams == 0
     client.receive(frames.window_frame(0, 1))
+
+
+def test_empty_frames_mean_nothing() -> None:
+    """DATA without bytes and without an end is no message."""
+    client = asked()
+    found = client.receive(headers(1, block=HEAD_BLOCK) + data(1, b""))
+    assert [event[0] for event in found] == [RESPONSE]
 
 
 def test_messages_above_the_bound() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trioetcd.wire.grpc_message import (
@@ -17,6 +17,7 @@ from trioetcd.wire.grpc_message import (
 from trioetcd.wire.header_block import HeaderDecoder
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_status_text_round_trips(text: str) -> None:
     """Any text survives the percent encoding, which is printable ASCII only."""
@@ -25,6 +26,7 @@ def test_status_text_round_trips(text: str) -> None:
     assert text.encode("utf-8", "replace").decode() == decode_text(encoded)
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_any_bytes_decode_to_some_text(value: bytes) -> None:
     """A foreign grpc-message never breaks us."""
@@ -32,11 +34,12 @@ def test_any_bytes_decode_to_some_text(value: bytes) -> None:
 
 
 def test_plain_status_text_is_sent_as_it_is() -> None:
-    """etcd's texts need no escape, and get none."""
+    """The texts of etcd need no escape, and get none."""
     text = "etcdserver: requested lease not found"
     assert encode_text(text) == text.encode()
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=50)), st.binary(max_size=4))
 def test_cutting_gives_the_messages_and_keeps_the_rest(messages: list[bytes], rest: bytes) -> None:
     """Whole messages leave the buffer, an unfinished one stays."""

@@ -96,9 +96,9 @@ def test_with_timeout_is_the_same_head_but_for_the_timeout() -> None:
     """The copy equals a head parsed with the timeout in its list."""
     with_it = parse_head((*REQUEST, (b"token", b"x"), (b"grpc-timeout", b"1S")))
     copied = parse_head((*REQUEST, (b"token", b"x"))).with_timeout(b"1S")
-    for name in type(with_it).__slots__:
-        if name != "fields":
-            assert getattr(with_it, name) == getattr(copied, name), name
+    expected, found = vars(with_it).copy(), vars(copied).copy()
+    del expected["fields"], found["fields"]
+    assert expected == found
     assert not copied.with_timeout(b"soon").timeout_valid
 
 

@@ -23,6 +23,7 @@ from trioetcd.wire.limits import MIB, Limits
 
 
 def call(stream: int) -> bytes:
+    """Give a whole unary call."""
     return headers(stream) + data(stream, frame(b""), end=True)
 
 
@@ -34,7 +35,7 @@ def bodies(written: bytes) -> dict[int, bytes]:
     return found
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.integers(0, 3000), max_size=30),
     st.integers(1, 2000),
@@ -210,3 +211,13 @@ def test_empty_pieces_make_an_empty_message() -> None:
         server.receive(call(1))
         server.answer_pieces(1, pieces)
         assert bodies(take_all(server)) == {1: frame(b"")}
+
+
+def test_window_of_nothing_holds_the_message_back() -> None:
+    """With no window at all the head leaves and the message waits for one."""
+    server = greeted()
+    server.receive(frames.settings_frame({4: 0}) + call(1))
+    server.answer(1, b"later")
+    assert bodies(take_all(server)) == {}
+    server.receive(frames.window_frame(1, 100))
+    assert bodies(take_all(server)) == {1: frame(b"later")}

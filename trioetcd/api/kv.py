@@ -49,7 +49,10 @@ class KVAPI:
 
     def compact(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> None:
         """Compact: propose; with `physical` answered when the rows are gone."""
-        self._server.propose(caller, call, CommandKind.COMPACT, message)
+        server = self._server
+        if messages.CompactionRequest.FromString(message).physical:
+            caller = _WhenCompacted(caller, server)
+        server.propose(caller, call, CommandKind.COMPACT, message)
 
     def txn(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> Answer:
         """Txn: check, then propose, or read if it only reads."""
@@ -156,6 +159,27 @@ class KVAPI:
                 rows = min(rows * 2, STREAM_ROWS_MAX)
         finally:
             cursor.close()
+
+
+class _WhenCompacted:
+    """A caller whose good answer waits until no compacted row is left."""
+
+    def __init__(self, caller: Sink, server: Server) -> None:
+        self._caller = caller
+        self._server = server
+        self.fail = caller.fail
+        self.flush = caller.flush
+        self.is_open = caller.is_open
+        self.answer_pieces = caller.answer_pieces
+
+    def answer(self, call: int, response: bytes, /) -> None:
+        caller = self._caller
+
+        def done() -> None:
+            caller.answer(call, response)
+            caller.flush()
+
+        self._server.when_compacted(done)
 
 
 class _StepsCursor:

@@ -38,6 +38,7 @@ class Compaction:
         # Everything below is gone; records at the floor itself are walked again, harmlessly.
         self._floor: int = 0 if floor is None else ONE.unpack(floor)[0]
         self._next = tables.revisions + REVISION_SUB.pack(self._floor, 0)
+        self._walking = target
         self._deleted = 0
         self._first_deleted = self._next
         self._freed = freed
@@ -56,6 +57,10 @@ class Compaction:
         prefix = self._tables.revisions
         old = self._tables.old
         skip = len(prefix)
+        if self._walking != target:
+            # What was passed over as the last revision to be kept is to go now.
+            self._walking = target
+            self._next = prefix + REVISION_SUB.pack(self._floor, 0)
         stop = prefix + REVISION_SUB.pack(target + 1, 0)
         found = list(islice(space.scan(self._next, stop), rows))
         for raw, record in found:

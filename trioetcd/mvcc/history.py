@@ -59,8 +59,8 @@ class Ring:
     def append(self, revision: int, events: list[Event]) -> None:
         """Take in the events of the next revision."""
         size = 0
-        for key, message, previous in events:
-            size += len(key) + len(message) + EVENT_BYTES
+        for _, message, previous in events:
+            size += len(message) + EVENT_BYTES
             if previous is not None:
                 size += len(previous)
         self._events[revision] = events

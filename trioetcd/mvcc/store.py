@@ -53,7 +53,8 @@ class Store:
 
     Attributes:
         revision: the last revision.
-        compact_revision: reads and watches below it are refused.
+        compact_revision: reads and watches below it are refused; -1 if there was no compaction,
+            so that one to revision 0 is taken once (etcd).
         chain: the chain hash at `revision`.
         ring: the recent events.
         counts: the directory.
@@ -105,6 +106,11 @@ class Store:
         """Give the row a key had at a revision that is neither compacted nor to come."""
         return row_at(self.space, self.tables, key, revision)
 
+    @property
+    def floor(self) -> int:
+        """The compact revision as etcd counts it: -1 while nothing has been compacted."""
+        return self.compact_revision or -1
+
     def check_revision(self, revision: int) -> None:
         """Refuse a revision to read at that is compacted or still to come.
 
@@ -141,7 +147,7 @@ class Store:
         return HistoryReader(self.space, self.tables, self.ring, position)
 
     def hash_kv(self, revision: int) -> tuple[int, int, int]:
-        """Give the hash of the key space, the compact revision and the revision hashed.
+        """Give the hash of the key space, the compact revision (or -1) and the revision hashed.
 
         Raises:
             EtcdError: COMPACTED or FUTURE_REVISION.
@@ -150,8 +156,8 @@ class Store:
         if revision <= 0:
             revision = self.revision
         if revision == self.revision:
-            return self.chain, self.compact_revision, revision
-        return chain_at(self.space, self.tables, revision), self.compact_revision, revision
+            return self.chain, self.floor, revision
+        return chain_at(self.space, self.tables, revision), self.floor, revision
 
     # -- changes -----------------------------------------------------------------------------
 
@@ -200,7 +206,7 @@ class Store:
         Raises:
             EtcdError: COMPACTED if it is there already, FUTURE_REVISION if it is to come.
         """
-        if revision <= self.compact_revision:
+        if revision <= self.floor:
             raise EtcdError(errors.COMPACTED)
         if revision > self.revision:
             raise EtcdError(errors.FUTURE_REVISION)

@@ -10,7 +10,7 @@ still to come waits in a queue. Nothing is ever stored for a watcher but that on
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from trioetcd.keyrange import KeyRange
 from trioetcd.mvcc.history import Event
@@ -18,16 +18,44 @@ from trioetcd.mvcc.interest import Interests
 from trioetcd.mvcc.store import Store
 from trioetcd.schema.fastpath import event_field, varint
 
-if TYPE_CHECKING:
-    from trioetcd.mvcc.watch_session import WatchSession
-
-__all__ = ["NO_DELETE", "NO_PUT", "Batch", "Group", "WatchHub", "Watcher"]
+__all__ = [
+    "NO_DELETE",
+    "NO_PUT",
+    "WITH_PREVIOUS",
+    "Batch",
+    "Group",
+    "Session",
+    "WatchHub",
+    "Watcher",
+]
 
 SYNCED, LAGGING, WAITING, ENDED = range(4)
 
 NO_PUT: Final = 1
 NO_DELETE: Final = 2
-"""Filter bits of a watcher."""
+WITH_PREVIOUS: Final = 4
+"""What a watcher takes of an event: filters, and whether it wants the previous key."""
+
+
+class Session(Protocol):
+    """What the hub knows of a stream (`watch_session` is one)."""
+
+    @property
+    def watchers(self) -> int:
+        """How many watches it has."""
+
+    @property
+    def lagging(self) -> int:
+        """How many of them are catching up."""
+
+    def deliver(self, revision: int, group: Group, batch: Batch, late: list[Watcher], /) -> None:
+        """Queue events for a group; watches for which there is no room are added to `late`."""
+
+    def lag(self, watcher: Watcher, revision: int, /) -> None:
+        """Let a watch catch up from a revision on."""
+
+    def reload(self, missed: int, /) -> None:
+        """Let every synced watch catch up from a revision on."""
 
 
 class Watcher:
@@ -40,20 +68,19 @@ class Watcher:
         keys: what it watches.
         start: the start revision asked for, 0 for "from now on".
         next: the first revision not given out, while it is lagging or waiting.
-        filters: NO_PUT, NO_DELETE bits.
-        prev_kv, fragment, progress: as asked for.
+        kind: what it takes of an event: NO_PUT, NO_DELETE, WITH_PREVIOUS bits.
+        fragment, progress: as asked for.
         state: SYNCED, LAGGING, WAITING for its start, or ENDED by compaction.
         tick: the session's tick during which it was last sent an event the slow way.
     """
 
     __slots__ = (
         "field",
-        "filters",
         "fragment",
         "id",
         "keys",
+        "kind",
         "next",
-        "prev_kv",
         "progress",
         "session",
         "start",
@@ -63,13 +90,12 @@ class Watcher:
 
     def __init__(
         self,
-        session: WatchSession,
+        session: Session,
         watch_id: int,
         keys: KeyRange,
         start: int,
         *,
-        filters: int,
-        prev_kv: bool,
+        kind: int,
         fragment: bool,
         progress: bool,
     ) -> None:
@@ -79,8 +105,7 @@ class Watcher:
         self.keys = keys
         self.start = start
         self.next = start
-        self.filters = filters
-        self.prev_kv = prev_kv
+        self.kind = kind
         self.fragment = fragment
         self.progress = progress
         self.state = SYNCED
@@ -91,63 +116,75 @@ class Group:
     """The synced watchers of one session on one interval.
 
     Attributes:
-        plain: those that take every event whole: number to watch_id field.
-        special: the others, by number.
-        tick: the session's tick during which the plain ones were last sent an event.
+        kinds: by what they take of an event (filters and prev_kv), number to watch_id field.
+        split: those whose responses may be fragmented, by number.
+        tick: the session's tick during which it was last sent an event.
     """
 
-    __slots__ = ("plain", "special", "tick")
+    __slots__ = ("kinds", "split", "tick")
 
     def __init__(self) -> None:
-        self.plain: dict[int, bytes] = {}
-        self.special: dict[int, Watcher] = {}
+        self.kinds: dict[int, dict[int, bytes]] = {}
+        self.split: dict[int, Watcher] = {}
         self.tick = 0
 
     def add(self, watcher: Watcher) -> None:
         """Take a watcher in."""
-        if watcher.filters or watcher.prev_kv or watcher.fragment:
-            self.special[watcher.id] = watcher
+        if watcher.fragment:
+            self.split[watcher.id] = watcher
         else:
-            self.plain[watcher.id] = watcher.field
+            self.kinds.setdefault(watcher.kind, {})[watcher.id] = watcher.field
 
     def remove(self, watcher: Watcher) -> bool:
         """Let a watcher go; True if it was the last."""
-        self.plain.pop(watcher.id, None)
-        self.special.pop(watcher.id, None)
-        return not self.plain and not self.special
+        if watcher.fragment:
+            del self.split[watcher.id]
+        else:
+            fields = self.kinds[watcher.kind]
+            del fields[watcher.id]
+            if not fields:
+                del self.kinds[watcher.kind]
+        return not self.kinds and not self.split
 
 
 class Batch:
-    """Events for those who want one interval; made into bytes once for all of them.
+    """Events for those who want one interval; made into bytes once for all of them."""
 
-    Attributes:
-        plain: the events as fields of a WatchResponse, joined.
-    """
-
-    __slots__ = ("_events", "_fields", "plain")
+    __slots__ = ("_events", "_fields", "_joined")
 
     def __init__(self, events: list[Event]) -> None:
         self._events = events
-        self._fields: dict[tuple[int, bool], list[bytes]] = {}
-        if len(events) == 1:
-            self.plain = event_field(events[0][1])
-        else:
-            self.plain = b"".join([event_field(event[1]) for event in events])
+        self._fields: dict[int, list[bytes]] = {}
+        self._joined: dict[int, bytes] = {}
 
-    def fields(self, filters: int, *, prev_kv: bool) -> list[bytes]:
-        """Give the event fields that pass, each with its previous key if wanted."""
-        fields = self._fields.get((filters, prev_kv))
+    def fields(self, kind: int) -> list[bytes]:
+        """Give the events a kind of watcher takes, each as a field of a WatchResponse."""
+        fields = self._fields.get(kind)
         if fields is None:
             fields = [
-                event_field(message, before or b"") if prev_kv else event_field(message)
+                event_field(message, before or b"")
+                if kind & WITH_PREVIOUS
+                else event_field(message)
                 for _, message, before in self._events
-                if not filters or not filters & (NO_PUT if message[0] == 0x12 else NO_DELETE)
+                if not kind & (NO_PUT if message[0] == _PUT_TAG else NO_DELETE)
             ]
-            self._fields[filters, prev_kv] = fields
+            self._fields[kind] = fields
         return fields
 
+    def joined(self, kind: int) -> bytes:
+        """Give the same in one piece; empty if nothing passes."""
+        joined = self._joined.get(kind)
+        if joined is None:
+            fields = self.fields(kind)
+            joined = fields[0] if len(fields) == 1 else b"".join(fields)
+            self._joined[kind] = joined
+        return joined
 
-Entry = dict["WatchSession", Group]
+
+_PUT_TAG: Final = 0x12
+"""A put's Event message begins with its key; a deletion's with its type."""
+
+Entry = dict["Session", Group]
 
 
 class WatchHub:
@@ -163,7 +200,7 @@ class WatchHub:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.revision = store.revision
-        self.sessions: dict[WatchSession, None] = {}
+        self.sessions: dict[Session, None] = {}
         self._interests: Interests[Entry] = Interests(dict)
         self._waiting: list[tuple[int, int, Watcher]] = []
         self._arrivals = 0

@@ -26,6 +26,7 @@ from trioetcd.mvcc.watch import (
     NO_PUT,
     SYNCED,
     WAITING,
+    WITH_PREVIOUS,
     Batch,
     Group,
     Watcher,
@@ -214,17 +215,16 @@ class WatchSession:
         elif watch_id in self._watchers:
             self._refuse(DUPLICATE_ID)
             return
-        filters = 0
+        kind = WITH_PREVIOUS if request.prev_kv else 0
         for wanted in request.filters:
             if wanted in {0, 1}:
-                filters |= NO_DELETE if wanted else NO_PUT
+                kind |= NO_DELETE if wanted else NO_PUT
         watcher = Watcher(
             self,
             watch_id,
             keys,
             start,
-            filters=filters,
-            prev_kv=request.prev_kv,
+            kind=kind,
             fragment=request.fragment,
             progress=request.progress_notify,
         )
@@ -291,27 +291,32 @@ class WatchSession:
 
         Those for which there is no room are added to `late`.
         """
-        plain = group.plain
         header = self._header(revision)
-        if plain:
-            blob = batch.plain
+        sent = False
+        for kind, watchers in group.kinds.items():
+            blob = batch.joined(kind)
+            if not blob:
+                continue
+            sent = True
+            number = len(watchers)
             each = len(header) + len(blob) + 2
-            if self._size + each * (len(plain) - 1) < self._size_max:
-                self._outbox += [header + field + blob for field in plain.values()]
-                self._size += each * len(plain)
-                group.tick = self._tick
-                if not self._woken:
-                    self._woken = True
-                    self._wake()
-            else:
-                for watch_id, field in plain.items():
-                    if self._size < self._size_max:
-                        self._send(header + field + blob)
-                        self._watchers[watch_id].tick = self._tick
-                    else:
-                        late.append(self._watchers[watch_id])
-        for watcher in group.special.values():
-            fields = batch.fields(watcher.filters, prev_kv=watcher.prev_kv)
+            if self._size + each * (number - 1) < self._size_max:
+                self._outbox += [header + field + blob for field in watchers.values()]
+                self._size += each * number
+                continue
+            for watch_id, field in watchers.items():
+                if self._size < self._size_max:
+                    self._outbox.append(header + field + blob)
+                    self._size += each
+                else:
+                    late.append(self._watchers[watch_id])
+        if sent:
+            group.tick = self._tick
+            if not self._woken:
+                self._woken = True
+                self._wake()
+        for watcher in group.split.values():
+            fields = batch.fields(watcher.kind)
             if not fields:
                 continue
             if self._size < self._size_max:
@@ -407,7 +412,7 @@ class WatchSession:
                 batch = batches.get(name)
                 if batch is None:
                     batch = batches[name] = Batch(events)
-                fields = batch.fields(watcher.filters, prev_kv=watcher.prev_kv)
+                fields = batch.fields(watcher.kind)
                 if fields:
                     self._emit(watcher, header, fields)
             watcher.next = max(watcher.next, position)

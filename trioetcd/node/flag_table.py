@@ -37,11 +37,12 @@ initial-election-tick-advance bool true idle
     Shorten the first election timeout after a start.
     ! a lone member elects itself at once
 listen-peer-urls urls https://localhost:2380 works
-    Where to listen for other members. http:// is taken as a name: peers always speak TLS.
+    Where to listen for other members, if there are any. http:// is taken as a name: peers always
+    speak TLS.
 listen-client-urls urls https://localhost:2379 works
-    Where to listen for clients: gRPC, and JSON unless --listen-client-http-urls is given.
+    Where to listen for clients: gRPC and HTTP.
 listen-client-http-urls urls - works
-    Where to listen for HTTP clients alone; --listen-client-urls then serves gRPC alone.
+    Where to listen for HTTP alone; --listen-client-urls goes on serving both.
 max-wals uint 5 idle
     Write-ahead log files to keep.
     ! the log is a table of the database; there are no files to count
@@ -70,18 +71,21 @@ max-concurrent-streams uint 1000 works
     Most streams of one HTTP/2 connection (etcd: 4294967295).
 grpc-keepalive-min-time duration 5s works
     Shortest time between a client's pings.
-grpc-keepalive-interval duration 2h works
+grpc-keepalive-interval duration 2h idle
     Time between the server's pings; 0s turns them off.
-grpc-keepalive-timeout duration 20s works
+    ! the member does not ping its clients yet
+grpc-keepalive-timeout duration 20s idle
     Time a ping's answer may take before the connection is closed.
+    ! the member does not ping its clients yet
 socket-reuse-port bool false works
     @ socket-options.reuse-port
     Set SO_REUSEPORT on listeners.
 socket-reuse-address bool false works
     @ socket-options.reuse-address
     Set SO_REUSEADDR on listeners (always set here, so that a restart binds at once).
-enable-grpc-gateway bool true works
+enable-grpc-gateway bool true idle
     Serve JSON over HTTP beside gRPC.
+    ! there is no JSON gateway yet
 raft-read-timeout duration 5s idle
     Read timeout of connections between members; at least 5s.
     ! this version serves clusters of one member
@@ -258,9 +262,8 @@ peer-skip-client-san-verification bool false idle
     ! the address is never compared: the CA of the peers decides
 cipher-suites list - works
     TLS 1.2 suites by their Go or IANA names; ECDHE with AEAD only, others are left out.
-cors list - idle
-    Web origins that may call (etcd: * for all).
-    ! no web origin may call yet
+cors list - works
+    Web origins whose pages may call; * is all of them, which is etcd's default.
 host-whitelist list * refused
     Host names accepted on plaintext connections.
     ! host names are not checked yet, and others must not come in
@@ -283,9 +286,8 @@ auth-token-ttl uint 300 idle
 enable-pprof bool false idle
     Serve /debug/pprof.
     ! Go's profiler has no counterpart here
-metrics basic|extensive basic idle
-    How much /metrics tells.
-    ! there is one set of metrics
+metrics basic|extensive basic works
+    How much /metrics tells; extensive adds histograms of the calls.
 listen-metrics-urls urls - works
     Where to serve /metrics and /health alone.
 

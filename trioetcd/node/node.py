@@ -17,7 +17,6 @@ import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 import trio
@@ -25,11 +24,12 @@ import trio
 from trioetcd import cluster
 from trioetcd.cluster import Member
 from trioetcd.frontend.admission import Frontend
-from trioetcd.node import pki_files
+from trioetcd.node.credential_files import credential_files
 from trioetcd.node.notify import READY, STOPPING, notify
+from trioetcd.node.sentence import sentence_of
 from trioetcd.node.settings import Config
 from trioetcd.node.url import Url
-from trioetcd.pki import PkiError, Profile
+from trioetcd.pki import PkiError
 from trioetcd.ports import Backend, BackendError
 from trioetcd.replica import CorruptLog, Recovered, Replica, ReplicaConfig, bootstrap, recover
 from trioetcd.runtime import garbage
@@ -39,7 +39,7 @@ from trioetcd.runtime.observation import observe
 from trioetcd.runtime.server import Server, ServerLimits
 from trioetcd.runtime.trace import Log, open_outputs
 from trioetcd.storage import DataDir, DataDirError, ExitCode, open_member_store, remember_identity
-from trioetcd.transport.credentials import Contexts, CredentialFiles, KeyFiles, load
+from trioetcd.transport.credentials import Contexts, load
 from trioetcd.transport.listener import Accepted, Address, Listener, open_sockets
 from trioetcd.values import SERVER_VERSION
 from trioetcd.wire import Limits
@@ -91,7 +91,7 @@ def run(config: Config) -> int:
     with closing(log):
         for warning in config.warnings:
             log.warn(warning)
-        with _refusals(log), closing(_open_data_dir(config, log)) as data_dir:
+        with _refusals(log), closing(DataDir.open(config.data_path)) as data_dir:
             node = _Node(config, log, data_dir)
             received = trio.run(node.run, strict_exception_groups=True)
     if received:
@@ -109,8 +109,9 @@ def _refusals(log: Log) -> Iterator[None]:
         failure: BaseException = group
         while isinstance(failure, BaseExceptionGroup):
             failure = failure.exceptions[0]
-        log.fatal("the member ends", error=str(failure))
-        raise CannotStart(str(failure), _exit_code(failure)) from None
+        sentence = sentence_of(failure) if isinstance(failure, OSError) else str(failure)
+        log.fatal("the member ends", error=sentence)
+        raise CannotStart(sentence, _exit_code(failure)) from None
 
 
 def _exit_code(failure: BaseException) -> int:
@@ -121,13 +122,6 @@ def _exit_code(failure: BaseException) -> int:
     if isinstance(failure, BackendError):
         return int(ExitCode.IO_FAILED)
     return 1
-
-
-def _open_data_dir(config: Config, log: Log) -> DataDir:
-    data_dir = DataDir.open(config.data_path)
-    for warning in data_dir.warnings:
-        log.warn(warning)
-    return data_dir
 
 
 class _Node:
@@ -178,57 +172,24 @@ class _Node:
         self._log.info("the member has stopped")
         return self._signal
 
-    # Certificates
-
     def _credentials(self) -> Contexts:
         """Load what TLS needs, making it first where nothing was given."""
-        config = self._config
         now = datetime.now(UTC)
-        if config.client_tls_generated or config.peer_tls_generated:
-            said = pki_files.ensure(
-                config.pki_path,
-                name=config.name,
-                hosts=config.certificate_hosts,
-                now=now,
-                profile=Profile(),
-            )
-            for sentence in said:
-                self._log.info(sentence)
-            pki_files.write_endpoints(
-                config.pki_path, [str(url) for url in config.advertise_client_urls]
-            )
-        contexts = load(self._credential_files(), now=now)
+        files, said = credential_files(self._config, now=now)
+        for sentence in said:
+            self._log.info(sentence)
+        contexts = load(files, now=now)
         for warning in contexts.warnings:
             self._log.warn(warning)
         return contexts
 
-    def _credential_files(self) -> CredentialFiles:
-        config = self._config
-        files = pki_files.PkiFiles(config.pki_path)
-        if config.client_tls_generated:
-            trust = files.client_ca if config.client_cert_required else None
-            client = KeyFiles(files.server, files.key_of(files.server), trust)
-        else:
-            trust = Path(config.trusted_ca_file) if config.trusted_ca_file else None
-            client = KeyFiles(Path(config.cert_file), Path(config.key_file), trust)
-        if config.peer_tls_generated:
-            peer = KeyFiles(files.peer, files.key_of(files.peer), files.peer_ca)
-        else:
-            trust = Path(config.peer_trusted_ca_file) if config.peer_trusted_ca_file else None
-            peer = KeyFiles(Path(config.peer_cert_file), Path(config.peer_key_file), trust)
-        return CredentialFiles(
-            client=client,
-            peer=peer,
-            hosts=tuple(url.host for url in config.advertise_client_urls if url.secure),
-            cipher_suites=config.cipher_suites,
-            version_min=config.tls_min_version,
-            version_max=config.tls_max_version,
-        )
-
     # The member
 
     def _open_backend(self) -> Backend:
-        return open_member_store(self._data_dir)
+        backend = open_member_store(self._data_dir)
+        for warning in self._data_dir.warnings:
+            self._log.warn(warning)
+        return backend
 
     def _replica(self, backend: Backend) -> Replica:
         config = self._config
@@ -262,6 +223,12 @@ class _Node:
         recovered = recover(backend)
         if recovered is not None:
             return recovered
+        if self._config.initial_cluster_state == "existing":
+            raise CannotStart(
+                f"--initial-cluster-state=existing, but {self._config.data_path} holds no member; "
+                f"this version cannot join a cluster: start with --initial-cluster-state=new",
+                1,
+            )
         token = self._config.initial_cluster_token
         members = []
         own = None

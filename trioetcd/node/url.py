@@ -73,11 +73,11 @@ def parse_url(text: str) -> Url:
         return Url(scheme, "", 0, rest)
     if not mark or scheme not in {"http", "https"}:
         hint = "" if mark else f"; write https://{text}"
-        raise ValueError(f"URL scheme must be http, https, unix, or unixs: {text!r}{hint}")
+        raise ValueError(f"{text!r} is no URL of http, https, unix or unixs{hint}")
     if "/" in rest or "?" in rest or "#" in rest:
-        raise ValueError(f"URL must not contain a path: {text}")
+        raise ValueError(f"{text} must end after the port")
     if "@" in rest:
-        raise ValueError("URL must not contain a user name or password")
+        raise ValueError("a URL must hold no user name or password")
     host, mark, port = rest.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -85,7 +85,7 @@ def parse_url(text: str) -> Url:
     elif ":" in host or "[" in rest:
         mark = ""
     if not mark or not port.isascii() or not port.isdecimal() or int(port) > _PORT_MAX:
-        raise ValueError(f'URL address does not have the form "host:port": {text}')
+        raise ValueError(f"{text} must have the form {scheme}://host:port")
     return Url(scheme, host, int(port))
 
 

@@ -60,21 +60,21 @@ def _given_without_effect(config: Config) -> Iterator[str]:
 def _check_numbers(config: Config) -> None:
     heartbeat, election = config.heartbeat_interval, config.election_timeout
     if heartbeat == 0:
-        raise ConfigError("--heartbeat-interval must be >0 (set to 0ms)")
+        raise ConfigError("--heartbeat-interval must be more than 0 ms")
     if election == 0:
-        raise ConfigError("--election-timeout must be >0 (set to 0ms)")
+        raise ConfigError("--election-timeout must be more than 0 ms")
     if _ELECTION_PER_HEARTBEAT * heartbeat > election:
         raise ConfigError(
-            f"--election-timeout[{election}ms] should be at least as 5 times as "
-            f"--heartbeat-interval[{heartbeat}ms]",
+            f"--election-timeout={election} must be at least five times "
+            f"--heartbeat-interval={heartbeat}, or one late heartbeat costs an election",
         )
     if election > _ELECTION_MS_MAX:
         raise ConfigError(
-            f"--election-timeout[{election}ms] is too long, and should be set less than "
-            f"{_ELECTION_MS_MAX}ms",
+            f"--election-timeout={election} is more than {_ELECTION_MS_MAX} ms: nobody would "
+            f"notice a dead leader",
         )
     if config.compact_hash_check_time <= 0:
-        raise ConfigError("--compact-hash-check-time must be >0")
+        raise ConfigError("--compact-hash-check-time must be more than 0s")
     if config.bcrypt_cost not in _BCRYPT_COSTS:
         raise ConfigError(f"--bcrypt-cost={config.bcrypt_cost} is not between 4 and 31")
     if not 1 <= config.self_signed_cert_validity <= _YEARS_MAX:
@@ -106,11 +106,11 @@ def _check_words(config: Config) -> None:
         raise ConfigError(f"--auth-token={kind!r} is none of 'simple', 'jwt'")
     if config.tls_max_version and config.tls_min_version > config.tls_max_version:
         raise ConfigError(
-            f"min version ({config.tls_min_version}) is greater than max version "
-            f"({config.tls_max_version})",
+            f"--tls-min-version={config.tls_min_version} is newer than "
+            f"--tls-max-version={config.tls_max_version}",
         )
     if config.tls_min_version == "TLS1.3" and config.cipher_suites:
-        raise ConfigError("cipher suites cannot be configured when only TLS1.3 is enabled")
+        raise ConfigError("--cipher-suites is for TLS 1.2, which --tls-min-version rules out")
 
 
 def _check_urls(config: Config) -> None:
@@ -127,12 +127,13 @@ def _check_urls(config: Config) -> None:
         for url in urls:
             if not url.unix and url.host != "localhost" and not _is_address(url.host):
                 raise ConfigError(
-                    f"--{name}: expected IP in URL for binding ({url}); names are for the "
+                    f"--{name}: {url} must hold an IP address or localhost; names are for the "
                     f"advertised URLs",
                 )
     if "listen-client-urls" in config.explicit and not config.advertise_client_urls:
         raise ConfigError(
-            "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+            "--advertise-client-urls is needed with --listen-client-urls: where clients find the "
+            "member",
         )
     for name in ("initial-advertise-peer-urls", "advertise-client-urls"):
         urls = getattr(config, FLAGS[name].field)
@@ -140,7 +141,7 @@ def _check_urls(config: Config) -> None:
             raise ConfigError(f"--{name} must name at least one URL")
         for url in urls:
             if not url.unix and not url.host:
-                raise ConfigError(f'--{name} must be "host:port": unexpected empty host ({url})')
+                raise ConfigError(f"--{name}: {url} must name the host that others dial")
 
 
 def _is_address(host: str) -> bool:
@@ -238,8 +239,7 @@ def _check_members(config: Config) -> None:
     names = dict(config.members)
     if config.name not in names:
         raise ConfigError(
-            f"--initial-cluster must contain this member: couldn't find local name "
-            f'"{config.name}" in the initial cluster configuration',
+            f"--initial-cluster does not hold this member, whose --name is {config.name!r}",
         )
     every = [url.address for _, urls in config.members for url in urls]
     if len(set(every)) < len(every):

@@ -69,12 +69,10 @@ class Log:
         assert commit <= stable, "a committed entry is missing"
 
     def _begin(self, index: int, term: Term) -> None:
-        latest = self._terms[-1]
-        if term != latest:
-            assert term > latest, "terms never go back along the log"
-            assert index > self._starts[-1]
-            self._starts.append(index)
-            self._terms.append(term)
+        assert term > self._terms[-1], "terms never go back along the log"
+        assert index > self._starts[-1]
+        self._starts.append(index)
+        self._terms.append(term)
 
     @property
     def last_term(self) -> Term:

@@ -106,16 +106,15 @@ class Housekeeping:
         marks = self._marks
         while len(marks) > 1 and self.position - marks[1][1] > CHAIN_BYTES_KEPT:
             marks.popleft()
-        if marks:
-            upto = min(marks[0][0], self.chain_first + LINKS_PER_BATCH)
-            for number in range(self.chain_first, upto):
-                rows[chain_key(number)] = None
-            self.chain_first = max(self.chain_first, upto)
+        upto = min(marks[0][0], self.chain_first + LINKS_PER_BATCH)
+        for number in range(self.chain_first, upto):
+            rows[chain_key(number)] = None
+        self.chain_first = max(self.chain_first, upto)
         return self.chain_first
 
     def batch_cut(self, number: int, size: int) -> int:
         """Note the size of a batch; give the position after it."""
         self.position += size
-        if not self._marks or self.position - self._marks[-1][1] >= MARK_BYTES:
+        if self.position - self._marks[-1][1] >= MARK_BYTES:
             self._marks.append((number, self.position))
         return self.position

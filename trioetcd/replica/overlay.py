@@ -11,9 +11,10 @@ backend's iterator pins the rest.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from itertools import islice
+from typing import Final
 
 from trioetcd.ports import Backend, Row, Snapshot
 
@@ -21,6 +22,9 @@ __all__ = ["Overlay", "OverlaySnapshot"]
 
 
 Rows = dict[bytes, bytes | None]
+
+_FEW: Final = 16
+"""So many keys are cheaper to put into their places than to sort in."""
 
 
 class Overlay:
@@ -153,13 +157,18 @@ class OverlaySnapshot:
 def _sorted(rows: Rows, order: list[bytes]) -> list[bytes]:
     """Bring the sorted key list of a generation up to date.
 
-    No key ever leaves a generation and a dict keeps the order of arrival, so the new keys are the
-    ones behind the first ``len(order)``; sorting a sorted list with a short tail is a merge.
+    No key ever leaves a generation and a dict keeps the order of arrival, so the new keys are its
+    last ones. A few are put into their places; many are sorted in, which Python does by merging.
     """
-    known = len(order)
-    if known != len(rows):
-        order.extend(islice(rows, known, None))
-        order.sort()
+    fresh = len(rows) - len(order)
+    if fresh:
+        latest = islice(reversed(rows), fresh)
+        if fresh <= _FEW:
+            for key in latest:
+                insort(order, key)
+        else:
+            order.extend(latest)
+            order.sort()
     return order
 
 

@@ -66,6 +66,34 @@ def _never() -> bool:
     return False
 
 
+def _restore(
+    recovered: Recovered, config: ReplicaConfig, voters: tuple[MemberID, ...], entropy: Entropy
+) -> Raft:
+    """Let Raft go on where the disk says it was."""
+    log = Log(
+        first=recovered.first,
+        first_term=recovered.first_term,
+        applied=recovered.applied,
+        commit=recovered.hard_state.commit,
+        runs=recovered.runs,
+        groups=recovered.entries,
+        stable=recovered.last,
+    )
+    raft_config = RaftConfig(
+        member_id=recovered.member_id,
+        election_ticks=config.election_ticks,
+        batch_bytes_max=config.batch_bytes_max,
+        apply_entries_max=APPLY_CHUNK,
+    )
+    return Raft(
+        config=raft_config,
+        log=log,
+        hard_state=recovered.hard_state,
+        conf_state=ConfState(voters),
+        entropy=entropy,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ReplicaStatistics:
     """What waits inside, for metrics and health.
@@ -135,27 +163,8 @@ class Replica:
         self.ready = False
         self.stalled = False
         self._boot = boot
-        self._log = Log(
-            first=recovered.first,
-            first_term=recovered.first_term,
-            applied=recovered.applied,
-            commit=recovered.hard_state.commit,
-            runs=recovered.runs,
-            groups=recovered.entries,
-            stable=recovered.last,
-        )
-        self._raft = Raft(
-            config=RaftConfig(
-                member_id=self.member_id,
-                election_ticks=config.election_ticks,
-                batch_bytes_max=config.batch_bytes_max,
-                apply_entries_max=APPLY_CHUNK,
-            ),
-            log=self._log,
-            hard_state=recovered.hard_state,
-            conf_state=ConfState(self.membership.voters()),
-            entropy=entropy,
-        )
+        self._raft = _restore(recovered, config, self.membership.voters(), entropy)
+        self._log = self._raft.log
         self._housekeeping = Housekeeping(
             recovered,
             snapshot_count=config.snapshot_count,

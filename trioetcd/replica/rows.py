@@ -58,7 +58,7 @@ CHAIN_BYTES_KEPT: Final = 2 * (16 << 20)
 """How many bytes of batches the chain reaches back: the two memtables that LevelDB may have to
 rebuild from its logs (16 MiB each, `storage.leveldb`)."""
 
-_META: Final = Struct(">IB10QB5Q")
+_META: Final = Struct(">IB8QqQB5Q")
 _LINK: Final = Struct(">IIIQQQ")
 _META_FORMAT: Final = 1
 
@@ -259,7 +259,7 @@ def bootstrap(
             applied=index,
             applied_term=Term(1),
             revision=Revision(1),
-            compact_revision=Revision(0),
+            compact_revision=Revision(-1),
             chain_bytes=0,
             epoch=epoch[0],
             first=Index(index + 1),

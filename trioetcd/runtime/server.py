@@ -120,6 +120,7 @@ class Server:
         self._alarm_proposed = False
         self._jobs: deque[tuple[bytes, bytes, Callable[[], object]]] = deque()
         self._has_jobs = trio.Event()
+        self._after_compaction: list[Callable[[], object]] = []
         self._stopping = False
         self._stopped = trio.Event()
         self.driver = Driver(
@@ -177,7 +178,12 @@ class Server:
 
     def renew(self, lease: int) -> int:
         """Renew a lease on this leader's clock; 0 if nobody knows it."""
-        return self.lessor.renew(lease, self.now())
+        try:
+            return self.lessor.renew(lease, self.now())
+        except EtcdError as error:
+            if error.row is errors.LEASE_NOT_FOUND:
+                return 0
+            raise
 
     # Watches
 
@@ -233,6 +239,10 @@ class Server:
     def _give_back(self, start: bytes, stop: bytes, done: Callable[[], object]) -> None:
         self._jobs.append((start, stop, done))
         self._has_jobs.set()
+
+    def when_compacted(self, done: Callable[[], object]) -> None:
+        """Call `done` when no compacted row is left to be deleted."""
+        self._after_compaction.append(done)
 
     def complaints(self) -> list[str]:
         """Say what is wrong with this member, as Status lists it."""
@@ -290,8 +300,14 @@ class Server:
             self.hub.publish(revision, events)
         for start, stop in outputs.freed:
             self._give_back(start, stop, _nothing)
-        if not outputs.resolved and not outputs.readable:
-            return
+        if outputs.resolved or outputs.readable:
+            self._answer(outputs)
+        if self._after_compaction and not self.store.compaction.pending:
+            waiting, self._after_compaction = self._after_compaction, []
+            for done in waiting:
+                done()
+
+    def _answer(self, outputs: Outputs) -> None:
         sinks: dict[int, Sink] = {}
         prefix = self._header
         term = self.replica.term

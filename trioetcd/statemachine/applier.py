@@ -117,7 +117,7 @@ class Applier:
                 if row is not None:
                     return EtcdError(row)
             if kind == _PUT:
-                return self._put(payload)
+                return self._put(messages.PutRequest.FromString(payload))
             handler = self._handlers.get(kind)
             if handler is not None:
                 return handler(payload, answer)
@@ -136,11 +136,7 @@ class Applier:
 
     # -- keys --------------------------------------------------------------------------------
 
-    def _put(self, payload: bytes) -> Outcome:
-        request = messages.PutRequest.FromString(payload)
-        return self._put_request(request)
-
-    def _put_request(self, request: messages.PutRequest) -> Outcome:
+    def _put(self, request: messages.PutRequest) -> Outcome:
         key = request.key
         if not key:
             return EtcdError(errors.EMPTY_KEY)
@@ -189,32 +185,50 @@ class Applier:
     def _txn(self, payload: bytes, answer: bool) -> Outcome | Steps:  # noqa: FBT001 - a table's row
         request = messages.TxnRequest.FromString(payload)
         validation.check_txn(request, None)
+        outcome = self._txn_single_put(request)
+        if outcome is not None:
+            return outcome
         return _begin(self._txn_steps(request, answer=answer))
 
-    def _txn_steps(self, request: messages.TxnRequest, *, answer: bool) -> Steps:
-        store = self._store
-        branch = yield from txn.path_of(store, request)
-        try:
-            txn.check_path(store, self._lessor, branch)
-            operations = branch.operations
-            if len(operations) == 1 and operations[0].HasField("request_put"):
-                return self._single_put(operations[0].request_put, succeeded=branch.succeeded)
-            change = WriteTxn(store, self._lessor)
-            body = yield from txn.execute(change, branch, answer=answer)
-        except EtcdError as error:
-            return error
-        self._commit(change)
-        return store.revision, body
+    def _txn_single_put(self, request: messages.TxnRequest) -> Outcome | None:
+        """Do what nearly every writing txn does the short way: compare keys, put one.
 
-    def _single_put(self, request: messages.PutRequest, *, succeeded: bool) -> Outcome:
-        """Do what nearly every writing txn does (compare, then one put) the short way."""
-        outcome = self._put_request(request)
+        Returns:
+            None if this one wants something else; nothing has been done then.
+        """
+        store = self._store
+        succeeded = True
+        for compare in request.compare:
+            if compare.range_end:
+                return None
+            if not txn.holds(compare, store.current(compare.key)):
+                succeeded = False
+                break
+        operations = request.success if succeeded else request.failure
+        if len(operations) != 1:
+            return None
+        operation = operations[0]
+        if not operation.HasField("request_put"):
+            return None
+        outcome = self._put(operation.request_put)
         if isinstance(outcome, EtcdError):
             return outcome
         revision, body = outcome
         header = fastpath.header_field(b"", revision, 0)
         field = fastpath.response_op(fastpath.RESPONSE_PUT, header + body)
         return revision, fastpath.txn_body((field,), succeeded=succeeded)
+
+    def _txn_steps(self, request: messages.TxnRequest, *, answer: bool) -> Steps:
+        store = self._store
+        branch = yield from txn.path_of(store, request)
+        try:
+            txn.check_path(store, self._lessor, branch)
+            change = WriteTxn(store, self._lessor)
+            body = yield from txn.execute(change, branch, answer=answer)
+        except EtcdError as error:
+            return error
+        self._commit(change)
+        return store.revision, body
 
     def _commit(self, change: WriteTxn) -> None:
         events = change.commit()

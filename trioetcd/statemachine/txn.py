@@ -22,14 +22,13 @@ from trioetcd.ports import Row
 from trioetcd.schema import fastpath, messages
 from trioetcd.schema.fastpath import header_field, range_tail, response_op
 
-__all__ = ["STEP_BYTES", "Branch", "check_path", "execute", "path_of", "query_of", "read"]
+__all__ = ["STEP_BYTES", "Branch", "check_path", "execute", "holds", "path_of", "query_of", "read"]
 
 STEP_BYTES: Final = 1 << 20
 """Bytes read between two pauses."""
 
 _VERSION, _CREATE, _MOD, _VALUE, _LEASE = range(5)
 _RESULTS: Final = (eq, gt, lt, ne)
-_META_INDEX: Final = {_VERSION: 2, _CREATE: 0, _MOD: 1, _LEASE: 3}
 _NOTHING: Final = META.pack(0, 0, 0, 0)
 
 _EMPTY_HEADER: Final = b"\n\x00"
@@ -67,10 +66,10 @@ def path_of(store: Store, request: messages.TxnRequest) -> Generator[None, None,
     succeeded = True
     for compare in request.compare:
         if not compare.range_end:
-            holds = _holds_one(store, compare)
+            holding = holds(compare, store.current(compare.key))
         else:
-            holds = yield from _holds_all(store, compare)
-        if not holds:
+            holding = yield from _holdingall(store, compare)
+        if not holding:
             succeeded = False
             break
     operations = request.success if succeeded else request.failure
@@ -82,14 +81,14 @@ def path_of(store: Store, request: messages.TxnRequest) -> Generator[None, None,
     return Branch(succeeded, operations, nested)
 
 
-def _holds_one(store: Store, compare: messages.Compare) -> bool:
-    row = store.current(compare.key)
+def holds(compare: messages.Compare, row: bytes | None) -> bool:
+    """Evaluate a compare of one key whose row is `row`."""
     if row is None:
         return compare.target != _VALUE and _compare(compare, _NOTHING)
     return _compare(compare, row)
 
 
-def _holds_all(store: Store, compare: messages.Compare) -> Generator[None, None, bool]:
+def _holdingall(store: Store, compare: messages.Compare) -> Generator[None, None, bool]:
     keys = KeyRange.from_wire(compare.key, compare.range_end)
     if keys.empty:
         return compare.target != _VALUE and _compare(compare, _NOTHING)
@@ -117,20 +116,19 @@ def _compare(compare: messages.Compare, row: bytes) -> bool:
     result = compare.result
     if not 0 <= result < len(_RESULTS):
         return True
-    holds = _RESULTS[result]
+    related = _RESULTS[result]
+    create, mod, version, lease = META.unpack_from(row)
+    if target == _MOD:
+        return bool(related(mod, compare.mod_revision))
+    if target == _CREATE:
+        return bool(related(create, compare.create_revision))
+    if target == _VERSION:
+        return bool(related(version, compare.version))
     if target == _VALUE:
-        return bool(holds(value_of(row[META_SIZE:]), compare.value))
-    index = _META_INDEX.get(target)
-    if index is None:
-        return bool(holds(0, 0))
-    wanted = (
-        compare.version,
-        compare.create_revision,
-        compare.mod_revision,
-        0,
-        compare.lease,
-    )[target]
-    return bool(holds(META.unpack_from(row)[index], wanted))
+        return bool(related(value_of(row[META_SIZE:]), compare.value))
+    if target == _LEASE:
+        return bool(related(lease, compare.lease))
+    return bool(related(0, 0))
 
 
 def check_path(store: Store, leases: Leases, branch: Branch) -> None:
@@ -152,7 +150,7 @@ def check_path(store: Store, leases: Leases, branch: Branch) -> None:
             revision = operation.request_range.revision
             if revision > store.revision:
                 raise EtcdError(errors.FUTURE_REVISION)
-            if revision != 0 and revision < store.compact_revision:
+            if revision != 0 and revision < store.floor:
                 raise EtcdError(errors.COMPACTED)
         elif which == "request_txn":
             check_path(store, leases, next(nested))

@@ -4,6 +4,7 @@
 
     <data directory>/     0700, ours alone
         FORMAT            one line: what this directory is, and the version of its layout
+        IDENTITY          whose database it is, once there is one (`storage.recovery`)
         LOCK              held (flock) by the process that uses the directory
         db/               LevelDB, with its own LOG, LOG.old and LOCK (`storage.leveldb`)
         set-aside/        log files kept by the last repair of a torn tail (`storage.recovery`)

@@ -1,6 +1,6 @@
 """One flipped bit, or a torn end, in a data directory: refused or harmless, never a wrong read.
 
-`flip_bits` and `tear_logs` are the proofs of RELIABILITY's rows 3 and 4 in any length: the fast
+`flip_bits` and `tear_logs` are proofs of any length (docs/adr/0002 says what they show): the fast
 tests call them with a few dozen rounds, a long proof with thousands.
 """
 

@@ -28,7 +28,7 @@ __all__ = ["ServerProcess", "debian_etcdctl", "find_program", "running_etcd", "r
 
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 10.0
-LOG_LINES: Final = 25
+LOG_LINES: Final = 60
 LOG_COLUMNS: Final = 300
 READY: Final = "ready to serve client requests"
 

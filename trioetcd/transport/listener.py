@@ -166,6 +166,8 @@ class Listener:
         context: gives the current TLS context at each accept; None is a plain listener.
         serve: called in a task of its own per connection; the stream is closed after it.
         rejected: told of each connection that did not get in.
+        strangers_max: connections in their handshake at a time.
+        handshake_seconds: how long a handshake may take.
     """
 
     def __init__(
@@ -175,12 +177,15 @@ class Listener:
         context: Callable[[], ssl.SSLContext] | None,
         serve: Callable[[Accepted], Awaitable[None]],
         rejected: Rejected,
+        strangers_max: int = STRANGERS_MAX,
+        handshake_seconds: float = HANDSHAKE_SECONDS,
     ) -> None:
         self._sockets = sockets
         self._context = context
         self._serve = serve
         self._rejected = rejected
-        self._strangers = trio.CapacityLimiter(STRANGERS_MAX)
+        self._handshake_seconds = handshake_seconds
+        self._strangers = trio.CapacityLimiter(strangers_max)
         self._threads = trio.CapacityLimiter(HANDSHAKE_THREADS)
 
     async def run(self, connections: trio.Nursery) -> None:
@@ -229,12 +234,12 @@ class Listener:
         accepted: Accepted | None = None
         try:
             try:
-                with trio.move_on_after(HANDSHAKE_SECONDS) as deadline:
+                with trio.move_on_after(self._handshake_seconds) as deadline:
                     accepted = await self._handshake(sock, remote)
             finally:
                 self._strangers.release_on_behalf_of(token)
             if deadline.cancelled_caught:
-                self._rejected(remote, f"no TLS handshake within {HANDSHAKE_SECONDS:g} s")
+                self._rejected(remote, f"no TLS handshake within {self._handshake_seconds:g} s")
             elif accepted is not None:
                 await self._serve(accepted)
         finally:

@@ -137,9 +137,7 @@ class ByteStream(trio.abc.Stream):
     async def wait_sent(self) -> None:
         """Wait until nothing is parked any more."""
         while self._parked:
-            await trio.lowlevel.wait_writable(self._socket)
-            if self._closed:
-                raise trio.ClosedResourceError("this connection is closed")
+            await self.wait_send_all_might_not_block()
             self.send_nowait(b"")
 
     # trio.abc.Stream
@@ -162,6 +160,8 @@ class ByteStream(trio.abc.Stream):
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until something could be sent."""
+        if self._closed:
+            raise trio.ClosedResourceError("this connection is closed")
         await trio.lowlevel.wait_writable(self._socket)
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ from trioetcd.wire.grpc_message import (
 )
 from trioetcd.wire.head import Head, Metadata
 from trioetcd.wire.header_block import encode_fields
-from trioetcd.wire.http2 import BODY, FAREWELL, HEAD, RESET, Connection
+from trioetcd.wire.http2 import BODY, FAREWELL, HEAD, Connection
 from trioetcd.wire.limits import CLIENT_LIMITS, Limits
 from trioetcd.wire.outbox import Stream
 
@@ -178,7 +178,7 @@ class GrpcClient:
                 self._on_body(stream, value, end=end)
             elif kind == HEAD:
                 self._on_head(stream, value, end=end)
-            elif kind == RESET:
+            else:
                 code = _RESET_CODES.get(value, INTERNAL)
                 self._conclude(stream, code, f"the stream was reset with code {value}", ())
         if self._connection.drained:

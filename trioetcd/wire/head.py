@@ -24,7 +24,7 @@ _CONNECTION_SPECIFIC: Final = frozenset(
 )
 _REQUEST_PSEUDO: Final = frozenset({b":method", b":scheme", b":path", b":authority"})
 _GRPC_TYPE: Final = b"application/grpc"
-_TIMEOUT: Final = re.compile(rb"([0-9]{1,8})([HMSmun])").fullmatch
+_TIMEOUT_DIGITS_MAX: Final = 8
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 
@@ -45,25 +45,6 @@ class Head:
         content_length: the header's number, None without one.
         metadata: everything that is not the protocol's own, names in lower case, ``-bin`` decoded.
     """
-
-    __slots__ = (
-        "_index",
-        "authority",
-        "content_length",
-        "encoding",
-        "fields",
-        "grpc",
-        "grpc_like",
-        "kind",
-        "metadata",
-        "method",
-        "path",
-        "reason",
-        "scheme",
-        "status",
-        "timeout",
-        "timeout_valid",
-    )
 
     def __init__(self, fields: tuple[Field, ...]) -> None:
         self.fields = fields
@@ -86,29 +67,19 @@ class Head:
     def with_timeout(self, value: bytes) -> Head:
         """Give the same head with another grpc-timeout."""
         head = Head.__new__(Head)
-        head.fields = self.fields
-        head.kind = self.kind
-        head.reason = self.reason
-        head.method = self.method
-        head.scheme = self.scheme
-        head.path = self.path
-        head.authority = self.authority
-        head.status = self.status
-        head.grpc = self.grpc
-        head.grpc_like = self.grpc_like
-        head.timeout = parse_timeout(value)
-        head.timeout_valid = head.timeout is not None
-        head.encoding = self.encoding
-        head.content_length = self.content_length
-        head.metadata = self.metadata
-        head._index = self._index  # noqa: SLF001 - its own class
+        head.__dict__ = self.__dict__.copy()
+        head.timeout = timeout = parse_timeout(value)
+        head.timeout_valid = timeout is not None
         return head
 
 
 def parse_timeout(value: bytes) -> float | None:
     """Give the seconds of a grpc-timeout: up to eight digits and a unit; None if it is neither."""
-    match = _TIMEOUT(value)
-    return int(match[1]) * _UNITS[match[2]] if match else None
+    unit = _UNITS.get(value[-1:])
+    digits = value[:-1]
+    if unit is None or not digits.isdigit() or len(digits) > _TIMEOUT_DIGITS_MAX:
+        return None
+    return int(digits) * unit
 
 
 def parse_head(fields: tuple[Field, ...]) -> Head:

@@ -2,7 +2,7 @@
 
 RFC 7541. The decoder is ours because clients that send a fresh ``grpc-timeout`` with every call
 (everything on Go's library) change the table with every block: it takes such a block apart in a
-few steps per field. The static table and the Huffman code are the `hpack` package's, and its
+few steps per field. The static table and the Huffman code's states are the `hpack` package's, and its
 decoder is the oracle in the tests. The encoder never uses the dynamic table, so that blocks of
 answers are constants.
 """
@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from hpack.exceptions import HPACKError
-from hpack.huffman_table import decode_huffman
+from hpack.huffman_table import HUFFMAN_TABLE
 from hpack.table import HeaderTable
 
 __all__ = ["Field", "HeaderBlockError", "HeaderDecoder", "encode_fields", "encode_integer"]
@@ -34,6 +33,42 @@ class HeaderBlockError(Exception):
     def __init__(self, message: str, *, oversized: bool = False) -> None:
         super().__init__(message)
         self.oversized = oversized
+
+
+class _Huffman(dict[int, tuple[int, bytes, bool]]):
+    """The Huffman code (section 5.2) octet by octet: what an octet means in a state.
+
+    `hpack` has it for half octets; two of its steps are put together when they first occur. The
+    key is state and octet, the value the next state, the symbols, and whether a string may end.
+    """
+
+    def __missing__(self, key: int) -> tuple[int, bytes, bool]:
+        state, octet = key >> 8, key & 0xFF
+        symbols = b""
+        flags = 0
+        for half in (octet >> 4, octet & 0x0F):
+            state, flags, symbol = HUFFMAN_TABLE[state * 16 + half]
+            if flags & _FAIL:
+                raise HeaderBlockError("a string is not Huffman code")
+            if flags & _EMIT:
+                symbols += bytes((symbol,))
+        step = self[key] = (state, symbols, flags & _COMPLETE != 0)
+        return step
+
+
+_COMPLETE, _EMIT, _FAIL = 1, 2, 4
+_HUFFMAN: Final = _Huffman()
+
+
+def _decode_huffman(value: bytes) -> bytes:
+    state, complete = 0, True
+    symbols: list[bytes] = []
+    for octet in value:
+        state, emitted, complete = _HUFFMAN[state << 8 | octet]
+        symbols.append(emitted)
+    if not complete:
+        raise HeaderBlockError("a string ends inside its Huffman code")
+    return b"".join(symbols)
 
 
 def _integer(block: bytes, pos: int, mask: int) -> tuple[int, int]:
@@ -62,7 +97,7 @@ def _string(block: bytes, pos: int) -> tuple[bytes, int]:
     if stop > len(block):
         raise HeaderBlockError("a string ends after its block")
     value = block[pos:stop]
-    return (decode_huffman(value) if huffman else value), stop
+    return (_decode_huffman(value) if huffman else value), stop
 
 
 class HeaderDecoder:
@@ -71,30 +106,34 @@ class HeaderDecoder:
     Attributes:
         changed: whether the last block touched the dynamic table: blocks remembered by their
             bytes mean something else afterwards.
+        apart: the value of the last block's field that was asked for apart, or None.
     """
 
     def __init__(self, list_bytes_max: int) -> None:
         self.changed = False
+        self.apart: bytes | None = None
         self._list_bytes_max = list_bytes_max
         self._table: list[Field] = []  # the newest entry is the last
         self._table_bytes = 0
         self._table_bytes_max = _TABLE_BYTES
 
-    def decode(self, block: bytes) -> tuple[Field, ...]:
+    def decode(self, block: bytes, apart: bytes = b"") -> tuple[Field, ...]:
         """Take a whole block apart.
+
+        A literal field called `apart` is left out of the fields: the last
+        one's value is in the attribute `apart`. So what changes with every call does not change
+        the rest.
 
         Raises:
             HeaderBlockError: it is malformed; the connection is lost. So it is if an index is
                 beyond the table, whatever the words say.
         """
         try:
-            return self._decode(block)
+            return self._decode(block, apart)
         except IndexError:
             raise HeaderBlockError(
                 "the block ends inside a field, or an index names no entry"
             ) from None
-        except HPACKError:
-            raise HeaderBlockError("a string is not Huffman code") from None
 
     def check_size(self, fields: tuple[Field, ...]) -> None:
         """Refuse a list that is too large; the caller need not ask for one it knows.
@@ -108,8 +147,9 @@ class HeaderDecoder:
         if size + _FIELD_OVERHEAD * len(fields) > self._list_bytes_max:
             raise HeaderBlockError("the header list is too large", oversized=True)
 
-    def _decode(self, block: bytes) -> tuple[Field, ...]:
+    def _decode(self, block: bytes, apart: bytes) -> tuple[Field, ...]:
         self.changed = False
+        self.apart = None
         fields: list[Field] = []
         table = self._table
         pos = 0
@@ -132,14 +172,20 @@ class HeaderDecoder:
             elif octet >= 0x40:  # a literal that enters the table
                 field, pos = self._literal(block, pos, 0x3F)
                 self._insert(field)
-                fields.append(field)
+                if field[0] != apart:
+                    fields.append(field)
+                else:
+                    self.apart = field[1]
             elif octet >= 0x20:
                 if fields:
                     raise HeaderBlockError("a table size update after a field")
                 pos = self._resize(block, pos)
             else:  # a literal that does not enter the table, perhaps never may
                 field, pos = self._literal(block, pos, 0x0F)
-                fields.append(field)
+                if field[0] != apart:
+                    fields.append(field)
+                else:
+                    self.apart = field[1]
         return tuple(fields)
 
     def _lookup(self, index: int) -> Field:
@@ -151,13 +197,26 @@ class HeaderDecoder:
         return self._table[-back]
 
     def _literal(self, block: bytes, pos: int, mask: int) -> tuple[Field, int]:
-        index, pos = _integer(block, pos, mask)
+        """Read a literal field; short lengths, which nearly all are, without a call each."""
+        index = block[pos] & mask
+        if index < mask:
+            pos += 1
+        else:
+            index, pos = _integer(block, pos, mask)
         if index:
             name = self._lookup(index)[0]
         else:
             name, pos = _string(block, pos)
-        value, pos = _string(block, pos)
-        return (name, value), pos
+        octet = block[pos]
+        length = octet & 0x7F
+        stop = pos + 1 + length
+        if length == 0x7F or stop > len(block):
+            value, stop = _string(block, pos)
+        else:
+            value = block[pos + 1 : stop]
+            if octet & 0x80:
+                value = _decode_huffman(value)
+        return (name, value), stop
 
     def _insert(self, field: Field) -> None:
         self.changed = True

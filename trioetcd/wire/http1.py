@@ -87,9 +87,6 @@ class Http1Server:
             if len(self._waiting) > self.limits.http1_head_bytes_max:
                 raise self._farewell(400, "too much was sent before the answer")
             return []
-        if self._waiting:
-            data = self._waiting + data
-            self._waiting = b""
         if self._head is None:
             self._raw += data  # h11 bounds it: it refuses a head that is too large
         try:

@@ -358,28 +358,21 @@ class Connection(Link):
             raise BrokenRuleError(frames.ENHANCE_YOUR_CALM, "a header block is too large")
         decoder = self._decoder
         try:
-            fields = decoder.decode(block)
-            timeout: bytes | None = None
-            key = fields
-            for place, field in enumerate(fields):
-                if field[0] == b"grpc-timeout":
-                    # It changes with every call of Go's clients; the rest is what is remembered.
-                    timeout = field[1]
-                    key = fields[:place] + fields[place + 1 :]
-                    break
-            head = self._known.get(key)
+            # The timeout changes with every call of Go's clients; the rest is remembered.
+            fields = decoder.decode(block, b"grpc-timeout")
+            head = self._known.get(fields)
             if head is None:
                 decoder.check_size(fields)
-                head = parse_head(key)
+                head = parse_head(fields)
                 if len(self._known) >= self.limits.heads_max:
                     self._known.clear()
                 if len(block) <= self.limits.head_bytes_max:
-                    self._known[key] = head
+                    self._known[fields] = head
         except HeaderBlockError as error:
             code = frames.ENHANCE_YOUR_CALM if error.oversized else frames.COMPRESSION_ERROR
             raise BrokenRuleError(code, str(error)) from None
-        if timeout is not None:
-            head = head.with_timeout(timeout)
+        if decoder.apart is not None:
+            head = head.with_timeout(decoder.apart)
         if decoder.changed:
             self._heads.clear()
         elif len(block) <= self.limits.head_bytes_max:

@@ -25,7 +25,6 @@ Event = tuple[int, Any, Any, bool]
 _UINT: Final = Struct(">I").unpack
 _SETTING: Final = Struct(">HI").iter_unpack
 _ID_MASK: Final = 0x7FFFFFFF
-_REFUSED_MAX: Final = 4096
 _FRAME_MAX: Final = 2**24 - 1
 _PING_DRAIN: Final = b"draining"
 
@@ -49,8 +48,7 @@ class Link(Outbox):
     """
 
     def __init__(self, *, client: bool, limits: Limits) -> None:
-        super().__init__(limits)
-        self.client = client
+        super().__init__(client=client, limits=limits)
         self.remote_streams_max = 2**31
         self.last_stream = -1 if client else 0
         self.closing = False
@@ -59,29 +57,12 @@ class Link(Outbox):
         self._events: list[Event] = []
         self._initial_send_window = 65_535
         self._gaps: list[tuple[int, int]] = []  # streams the peer skipped: never opened
-        self._refused: dict[int, None] = {}  # streams we reset; frames for them may be under way
         self._final_stream: int | None = None  # after the last GOAWAY: newer streams are ignored
         self._resets = ResetBudget(limits)
         self._noise = NoiseBudget(limits)
         self._pings = PingPolicy(limits)
 
     # -- ends of streams ----------------------------------------------------------------------
-
-    def reset(self, stream: Stream, code: int) -> None:
-        """Send RST_STREAM; the peer's frames under way are ignored, what was queued is dropped."""
-        self.forget(stream)
-        self.out.append(frames.reset_frame(stream.number, code))
-        refused = self._refused
-        refused[stream.number] = None
-        if len(refused) > _REFUSED_MAX:
-            del refused[next(iter(refused))]
-
-    def ended(self, stream: Stream) -> None:
-        """Our side is written: a server that answered early asks for no more (section 8.1)."""
-        if not stream.receiving:
-            self.forget(stream)
-        elif not self.client:
-            self.reset(stream, frames.NO_ERROR)
 
     def _stream_error(self, stream: Stream, code: int) -> None:
         """The peer broke a stream's rules: it loses the stream, and that counts as its reset."""

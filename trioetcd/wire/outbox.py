@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Outbox", "Stream"]
 
+_REFUSED_MAX: Final = 4096
 _TURN_BYTES: Final = 64 * 1024  # of one stream before the next one has its turn
 _GATHER_BYTES: Final = 64 * 1024  # small pieces are joined up to this before they are cut
 _CREDIT_BYTES: Final = 128  # a DATA frame below this pays for no control frames
@@ -67,6 +68,7 @@ class Outbox:
     """Streams and what is to be written for them.
 
     Attributes:
+        client: our role.
         out: frames ready to be written, in order; the layer above appends whole frames here.
         streams: every stream that is not closed.
         send_window: bytes the peer still takes on the whole connection.
@@ -79,7 +81,8 @@ class Outbox:
         control_pending: answers to control frames in `out`.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, *, client: bool, limits: Limits) -> None:
+        self.client = client
         self.limits = limits
         self.out: list[Piece] = []
         self.streams: dict[int, Stream] = {}
@@ -92,6 +95,7 @@ class Outbox:
         self.sent = False
         self.control_pending = 0
         self._ready: dict[int, Stream] = {}
+        self._refused: dict[int, None] = {}  # streams we reset; frames for them may be under way
 
     def take(self) -> bytes:
         """Give what is to be written now; call again after the write until it is empty."""
@@ -155,10 +159,21 @@ class Outbox:
             self.out.append(frames.FRAME_HEADER.pack(0, frames.FLAG_END_STREAM, stream.number))
         self.ended(stream)
 
+    def reset(self, stream: Stream, code: int) -> None:
+        """Send RST_STREAM; the peer's frames under way are ignored, what was queued is dropped."""
+        self.forget(stream)
+        self.out.append(frames.reset_frame(stream.number, code))
+        refused = self._refused
+        refused[stream.number] = None
+        if len(refused) > _REFUSED_MAX:
+            del refused[next(iter(refused))]
+
     def ended(self, stream: Stream) -> None:
-        """Our side is closed and written: a closed stream is forgotten."""
+        """Our side is written: a server that answered early asks for no more (section 8.1)."""
         if not stream.receiving:
             self.forget(stream)
+        elif not self.client:
+            self.reset(stream, frames.NO_ERROR)
 
     def forget(self, stream: Stream) -> None:
         """Drop a closed stream and whatever it had queued."""

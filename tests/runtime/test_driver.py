@@ -1,0 +1,159 @@
+"""Tests of `trioetcd.runtime.driver`: what is answered is on the disk, and a broken disk is the end."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import trio
+import trio.testing
+
+from tests.runtime.member import Caller, Disk, make_replica, make_server, put, running
+from trioetcd.errors import EtcdError
+from trioetcd.ports import BackendError
+from trioetcd.replica import Outputs, Tick
+from trioetcd.runtime.clock import SystemClock
+from trioetcd.runtime.driver import STOP_SECONDS, Driver
+
+
+async def test_answers_come_after_the_disk() -> None:
+    """While the batch is being written nobody is answered; when it is written everybody is."""
+    disk = Disk()
+    async with running(disk) as server:
+        caller = Caller()
+        disk.hold()
+        for call in range(3):
+            put(server, caller, call, b"k%d" % call)
+        await disk.wait_held()
+        await trio.testing.wait_all_tasks_blocked()
+        assert {} == caller.answers
+        disk.release()
+        await caller.wait(2)
+
+        assert {0, 1, 2} == caller.answers.keys()
+        assert [frozenset({0, 1, 2})] == caller.flushes
+
+
+async def test_turns_go_on_while_a_batch_is_written() -> None:
+    """What arrives during a write is taken in at once and is all in the next batch."""
+    disk = Disk()
+    async with running(disk) as server:
+        caller = Caller()
+        await trio.testing.wait_all_tasks_blocked()
+        disk.hold()
+        put(server, caller, 0, b"first")
+        await disk.wait_held()
+        for call in range(1, 50):
+            put(server, caller, call, b"k%d" % call)
+            await server.driver.wait_turn()
+        before = disk.writes
+        disk.release()
+        await caller.wait(49)
+
+        assert 2 == disk.writes - before
+        assert [1, 50] == [len(answered) for answered in caller.flushes]
+
+
+async def test_a_broken_disk_is_the_end_and_nothing_is_promised() -> None:
+    """The first failed write ends `run` with its BackendError, and no call is answered with OK."""
+    disk = Disk()
+    caller = Caller()
+    failure = BackendError("no more disk")
+    with pytest.raises(ExceptionGroup) as caught:
+        async with running(disk) as server:
+            await trio.testing.wait_all_tasks_blocked()
+            disk.hold()
+            put(server, caller, 1, b"k")
+            await disk.wait_held()
+            put(server, caller, 2, b"k")
+            disk.failure = failure
+            disk.release()
+            await trio.sleep_forever()
+
+    assert caught.group_contains(BackendError, match="no more disk")
+    assert [] == [one for one in caller.answers.values() if not isinstance(one, EtcdError)]
+    assert server.store.current(b"k") is None
+
+
+async def test_the_end_flushes_and_tells_who_waits() -> None:
+    """A cancelled driver tells waiting calls that the server stopped, and writes what is applied."""
+    disk = Disk()
+    caller = Caller()
+    async with trio.open_nursery() as nursery:
+        server = make_server(disk)
+        await nursery.start(server.run)
+        put(server, caller, 1, b"k")
+        await caller.wait(1)
+        disk.hold()
+        put(server, caller, 2, b"late")
+        await disk.wait_held()
+        nursery.cancel_scope.cancel()
+        disk.release()
+
+    assert "etcdserver: server stopped" == await caller.wait_error(2)
+    again = make_replica(disk)
+    assert again.store.current(b"k") is not None
+    assert again.applied_index >= 2  # effects were flushed: nothing of `k` is left to replay
+
+
+async def test_a_disk_slower_than_the_end_is_left_alone(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """When the last batch takes longer than STOP_SECONDS, its end finds nobody and breaks nothing."""
+    disk = Disk()
+    caller = Caller()
+    started = trio.current_time()
+    writing = threading.Timer(0.1, disk.release)  # the loop waits for the thread in between
+    async with trio.open_nursery() as nursery:
+        server = make_server(disk)
+        await nursery.start(server.run)
+        disk.hold()
+        put(server, caller, 1, b"k")
+        await disk.wait_held()
+        autojump_clock.autojump_threshold = 0.01
+        writing.start()
+        nursery.cancel_scope.cancel()
+    disk.close()
+    writing.join()
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert trio.current_time() - started <= STOP_SECONDS + 1
+    assert "etcdserver: server stopped" == await caller.wait_error(1)
+
+
+async def test_inputs_and_reads_reach_the_replica() -> None:
+    """What is put in has its turn, and reads come back readable."""
+    disk = Disk()
+    seen: list[Outputs] = []
+    replica = make_replica(disk)
+    driver = Driver(replica, disk, SystemClock(), turned=seen.append, written=lambda _: None)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(driver.run)
+        while not replica.ready:
+            await driver.wait_turn()
+        driver.read("ticket")
+        driver.put_in(Tick(trio.current_time()))
+        assert 0 == driver.gathered
+        await driver.wait_turn()
+        nursery.cancel_scope.cancel()
+
+    assert ["ticket"] == [ticket for outputs in seen for ticket in outputs.readable]
+
+
+async def test_an_idle_member_ticks_and_writes_nothing(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    """Time passes in ticks; without calls there is no batch once all is flushed."""
+    disk = Disk()
+    async with running(disk) as server:
+        for _ in range(5):
+            mock_clock.jump(0.1)
+            await server.driver.wait_turn()
+            await trio.testing.wait_all_tasks_blocked(0.005)
+        before = disk.writes
+        for _ in range(20):
+            mock_clock.jump(0.1)
+            await server.driver.wait_turn()
+
+        assert before == disk.writes
+        assert 0 == server.replica.statistics().overlay_rows
