@@ -23,12 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from trioetcd.testing.cluster import find_program
-
-from tests.proof.member import Member, NotReadyError
-
 from benchmarks.cases import CASES, Case, Figures
 from benchmarks.loadgen import BUILD, LoadError, build
+from tests.proof.member import Member, NotReadyError
+from trioetcd.testing.cluster import find_program
 
 SYNCS: Final = 300
 SYNC_BYTES: Final = 400

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.proof.member import Member
-
 from benchmarks.loadgen import Report, load
+from tests.proof.member import Member
 
 __all__ = ["CASES", "Case", "Figures"]
 
@@ -57,9 +56,14 @@ def _put(clients: int, connections: int) -> Callable[[Member, float], Figures]:
     def measure(member: Member, seconds: float) -> Figures:
         return _figures(
             load(
-                member, "put", seconds=seconds, warmup=1, keys=KEYS,
-                clients=clients, conns=connections,
-            )  # fmt: skip
+                member,
+                "put",
+                seconds=seconds,
+                warmup=1,
+                keys=KEYS,
+                clients=clients,
+                conns=connections,
+            )
         )
 
     return measure
@@ -70,9 +74,15 @@ def _range(*, serializable: bool) -> Callable[[Member, float], Figures]:
         load(member, "fill", keys=KEYS, clients=4, conns=1)
         return _figures(
             load(
-                member, "range", seconds=seconds, warmup=1, keys=KEYS, clients=100,
-                conns=CONNECTIONS, serializable=serializable,
-            )  # fmt: skip
+                member,
+                "range",
+                seconds=seconds,
+                warmup=1,
+                keys=KEYS,
+                clients=100,
+                conns=CONNECTIONS,
+                serializable=serializable,
+            )
         )
 
     return measure

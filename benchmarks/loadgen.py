@@ -56,7 +56,11 @@ def build() -> Path:
     BINARY.parent.mkdir(parents=True, exist_ok=True)
     print("building the load generator (the first time takes a minute)", flush=True)
     done = subprocess.run(
-        [go, "build", "-o", str(BINARY), "."], cwd=SOURCE, capture_output=True, text=True, check=False
+        [go, "build", "-o", str(BINARY), "."],
+        cwd=SOURCE,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise LoadError(f"go build failed: {done.stderr.strip()}")

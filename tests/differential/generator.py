@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from trioetcd.keyrange import prefix_end
+from trioetcd.keyrange import KeyRange, prefix_end
 from trioetcd.schema import messages
 from trioetcd.schema.messages import Message
 
@@ -27,14 +27,15 @@ KEYS: Final = (
     b"\xff",
     b"\xff\xff",
 )
-"""Fewer than 12 with the sentinel: etcd's sort by anything but the key is stable only there."""
-
 SENTINEL: Final = b"zz-sentinel"
 SENTINEL_WATCH: Final = 4_000_000
 INT64_MAX: Final = 2**63 - 1
 INT64_MIN: Final = -(2**63)
 LEASES: Final = (1, 2, 3, 77, INT64_MAX, -5)
 STREAMS: Final = 3
+STABLE_MAX: Final = 6
+"""etcd 3.5's sort keeps the order of equals only among so many."""
+
 LONG_TTL: Final = 5000
 """No lease that outlives its step may expire within a run."""
 
@@ -192,6 +193,8 @@ class Generator:
         if self._often(0.4):
             request.sort_order = self.chance.randint(0, 2)
             request.sort_target = self.chance.randint(0, 4)
+            if request.sort_target:
+                _narrow(request)
         request.keys_only = self._often(0.15)
         request.count_only = self._often(0.1)
         for name in (
@@ -350,6 +353,14 @@ class Generator:
 
     def _flush(self) -> Step:
         return Flush()
+
+
+def _narrow(request: messages.RangeRequest) -> None:
+    """Shorten an interval to as many keys as etcd sorts stably."""
+    interval = KeyRange.from_wire(request.key, request.range_end)
+    inside = [key for key in sorted((*KEYS, SENTINEL)) if key in interval]
+    if len(inside) > STABLE_MAX:
+        request.range_end = inside[STABLE_MAX]
 
 
 def _operations(txn: messages.TxnRequest) -> Iterator[messages.RequestOp]:

@@ -8,6 +8,7 @@ from trioetcd import errors
 from trioetcd.errors import ErrorRow, EtcdError
 from trioetcd.keyrange import KeyRange
 from trioetcd.mvcc import RangeQuery, Store
+from trioetcd.mvcc.layout import value_of
 from trioetcd.testing.space import DictSpace
 
 EVERYTHING = KeyRange(b"\0", None)
@@ -118,6 +119,25 @@ def test_epochs_are_apart() -> None:
     assert other.counts.total == 0
     assert other.current(b"k0") is None
     assert other.chain == 0
+
+
+def test_many_versions_of_a_key() -> None:
+    """A key with very many old versions is read right at each of them, beside its neighbours."""
+    store = Store(DictSpace(), epoch=b"\x80", revision=1, compact_revision=0)
+    for key in (b"a", b"b\0", b"c"):
+        store.put(key, b"first", 0, None)
+    for at in range(40):
+        store.put(b"b", b"%d" % at, 0, store.current(b"b"))
+    for revision in range(4, 45):
+        cursor = store.range(RangeQuery(EVERYTHING, revision))
+        while not cursor.step(3, 10_000):
+            pass
+        found = [value_of(kv) for kv in cursor.kvs]
+        middle = [b"%d" % (revision - 5)] if revision > 4 else []
+        assert [b"first", *middle, b"first", b"first"] == found
+        single = store.range(RangeQuery(KeyRange.from_wire(b"b", b""), revision))
+        assert single.step(1, 1)
+        assert middle == [value_of(kv) for kv in single.kvs]
 
 
 def test_count_of_old_revision_without_walking_keys() -> None:

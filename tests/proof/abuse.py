@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from tests.proof.kv import RpcFailed
+from tests.proof.kv import RpcFailedError
 from tests.proof.member import Member
 from tests.proof.outcome import Budget, Options, Outcome, run
 
@@ -32,14 +32,18 @@ CLOSE_SECONDS: Final = 2.0
 HELLO_SECONDS: Final = 11.0
 """A TLS handshake may take as long as etcd allows it, 10 s."""
 FLOOR_SECONDS: Final = 0.02
+REPEAT_SECONDS: Final = 1.0
 BASE_SAMPLES: Final = 300
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     """Build a raw frame."""
-    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(
-        ">I", stream
-    ) + payload
+    return (
+        struct.pack(">I", len(payload))[1:]
+        + bytes([kind, flags])
+        + struct.pack(">I", stream)
+        + payload
+    )
 
 
 def literal(name: bytes, value: bytes) -> bytes:
@@ -215,7 +219,7 @@ class Bystander:
             began = time.monotonic()
             try:
                 self._client.range(b"bystander", timeout=10)
-            except RpcFailed as error:
+            except RpcFailedError as error:
                 self.errors.append(str(error))
                 return
             with self._lock:
@@ -278,8 +282,7 @@ def shut_out_after(member: Member, abuse: Iterator[bytes], seconds: float) -> fl
 def silent(member: Member, count: int, seconds: float) -> float | None:
     """Open connections that never say hello; give when the last one was closed."""
     sockets = [
-        socket.create_connection(("127.0.0.1", member.client_port), timeout=5)
-        for _ in range(count)
+        socket.create_connection(("127.0.0.1", member.client_port), timeout=5) for _ in range(count)
     ]
     began = time.monotonic()
     try:
@@ -321,9 +324,7 @@ def prove(options: Options, outcome: Outcome) -> None:
             member.kill()
 
 
-def one_case(
-    name: str, member: Member, bystander: Bystander, outcome: Outcome, seed: int
-) -> None:
+def one_case(name: str, member: Member, bystander: Bystander, outcome: Outcome, seed: int) -> None:
     """Measure the bystander at rest, abuse, measure again, judge."""
     bystander.samples()
     quiet: list[float] = []
@@ -338,6 +339,11 @@ def one_case(
         abuse, must_close = CASES[name]
         limit = CLOSE_SECONDS
         closed = shut_out_after(member, abuse(), CLOSE_SECONDS + 1)
+        again = time.monotonic() + REPEAT_SECONDS
+        while closed is not None and time.monotonic() < again:
+            # an abuser that comes back: the bystander must be fine with that too
+            shut_out_after(member, abuse(), CLOSE_SECONDS + 1)
+            time.sleep(0.1)
     during = bystander.samples()
     base, hit = p99(quiet), p99(during)
     outcome.figures[f"{name}, closed after s"] = -1 if closed is None else round(closed, 3)
@@ -350,7 +356,9 @@ def one_case(
     if must_close and (closed is None or closed > limit):
         outcome.violated(seed, f"{name}: not shut out within {limit:.0f} s")
     if hit > max(2 * base, FLOOR_SECONDS):
-        outcome.violated(seed, f"{name}: another's p99 went from {base * 1e3:.1f} to {hit * 1e3:.1f} ms")
+        outcome.violated(
+            seed, f"{name}: another's p99 went from {base * 1e3:.1f} to {hit * 1e3:.1f} ms"
+        )
     if "Traceback" in member.log():
         outcome.violated(seed, f"{name}: a traceback in the log")
 

@@ -21,14 +21,13 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from trioetcd.ports import LAST_ROW, BackendError
-from trioetcd.storage.data_dir import DataDir, DataDirError
-from trioetcd.storage.recovery import open_member_store
-
-from tests.proof.kv import Client, RpcFailed
+from tests.proof.kv import Client, RpcFailedError
 from tests.proof.member import Member, NotReadyError
 from tests.proof.outcome import Budget, Options, Outcome, run
 from tests.proof.workload import PREFIX, PREFIX_END, Ledger, Load
+from trioetcd.ports import LAST_ROW, BackendError
+from trioetcd.storage.data_dir import DataDir, DataDirError
+from trioetcd.storage.recovery import open_member_store
 
 PROCESS_EVERY: Final = 20
 WRITES: Final = 400
@@ -122,7 +121,7 @@ def flip(copy: Path, chance: random.Random, *, everything: bool) -> str:
     kind = chance.choice(sorted(kinds))
     file = chance.choice(kinds[kind])
     size = file.stat().st_size
-    if kind in {".wal"}:
+    if kind == ".wal":
         size = min(size, 1 << 20)  # the rest is reserved space
     offset, bit = chance.randrange(size), chance.randrange(8)
     with file.open("r+b") as handle:
@@ -156,7 +155,7 @@ def row_digest(copy: Path) -> Digest:
 
 def judge_rows(copy: Path, where: str, rows: Digest, outcome: Outcome, seed: int) -> None:
     """Compare the rows of a flipped copy with the template's."""
-    kind = where.split(" ", maxsplit=1)[0].split("/")[0]
+    kind = where.split(" ", maxsplit=1)[0].split("/", maxsplit=1)[0]
     try:
         found = row_digest(copy)
     except DataDirError as error:
@@ -199,7 +198,7 @@ class Answers:
                 if content(client, self._revision) != self._expected:
                     outcome.violated(seed, f"{where}: the member serves something else")
                 outcome.count("harmless as a process")
-            except RpcFailed as error:
+            except RpcFailedError as error:
                 outcome.count("refused by an error")
                 outcome.note(f"{where}: {error.code} {error.text[:120]}")
             finally:

@@ -118,7 +118,7 @@ def _judge_exit(
         outcome.violated(seed, f"{what}: still running {took:.1f} s after the fault")
         return
     outcome.peak("slowest exit, s", round(took, 2))
-    outcome.note(f"{what.split(' at ')[0]}: exit code {code}")
+    outcome.note(f"{what.split(' at ', maxsplit=1)[0]}: exit code {code}")
     if took > EXIT_SECONDS:
         outcome.violated(seed, f"{what}: ended {took:.2f} s after the fault")
     if code == 0:

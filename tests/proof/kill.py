@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.proof.kv import RpcFailed
+from tests.proof.kv import RpcFailedError
 from tests.proof.member import Member, NotReadyError
 from tests.proof.outcome import Budget, Options, Outcome, run
 from tests.proof.workload import Ledger, Load
@@ -75,7 +75,7 @@ def restart(
             # promised from here on: history below is not needed
             ledger.compacted = chance.randint(ledger.compacted + 1, ledger.revision)
             client.compact(ledger.compacted)
-    except RpcFailed as error:
+    except RpcFailedError as error:
         outcome.violated(seed, f"no answer after the restart: {error}")
     finally:
         client.close()

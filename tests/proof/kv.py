@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol, cast
 
 import grpc
 
-__all__ = ["Client", "Future", "Item", "RangeAnswer", "RpcFailed"]
+__all__ = ["Client", "Future", "Item", "RangeAnswer", "RpcFailedError"]
 
 PUT: Final = "/etcdserverpb.KV/Put"
 RANGE: Final = "/etcdserverpb.KV/Range"
@@ -25,7 +25,7 @@ LEASES: Final = "/etcdserverpb.Lease/LeaseLeases"
 Fields = dict[int, list[int | bytes]]
 
 
-class RpcFailed(Exception):
+class RpcFailedError(Exception):
     """A call got an error instead of an answer.
 
     Attributes:
@@ -190,7 +190,7 @@ class Client:
         """Make a call and wait for its answer.
 
         Raises:
-            RpcFailed: it failed.
+            RpcFailedError: it failed.
         """
         return finish(self.begin(path, request, timeout=timeout))
 
@@ -249,16 +249,16 @@ def finish(future: Future) -> bytes:
     """Wait for an answer.
 
     Raises:
-        RpcFailed: the call failed.
+        RpcFailedError: the call failed.
     """
     try:
         return future.result()
     except grpc.RpcError as error:
         code = getattr(error, "code", None)
         details = getattr(error, "details", None)
-        raise RpcFailed(
+        raise RpcFailedError(
             str(code().name) if callable(code) else "UNKNOWN",
             str(details()) if callable(details) else str(error),
         ) from error
     except grpc.FutureCancelledError as error:
-        raise RpcFailed("CANCELLED", "the channel was closed") from error
+        raise RpcFailedError("CANCELLED", "the channel was closed") from error

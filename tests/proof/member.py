@@ -16,9 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from trioetcd.testing.certificates import make_certificates
-
 from tests.proof.kv import Client
+from trioetcd.testing.certificates import make_certificates
 
 __all__ = ["Member", "NotReadyError", "free_port"]
 

@@ -107,7 +107,9 @@ def run(
     """
     parser = argparse.ArgumentParser(prog=f"python -m tests.proof.{name}", description=description)
     parser.add_argument("--seed", type=int, help="seed of the first cycle (default: random)")
-    parser.add_argument("--cycles", type=int, default=cycles, help="how many (default: %(default)s)")
+    parser.add_argument(
+        "--cycles", type=int, default=cycles, help="how many (default: %(default)s)"
+    )
     parser.add_argument("--seconds", type=float, default=3600, help="begin no cycle after so long")
     parser.add_argument("--target", default="trioetcd", help="trioetcd, or an etcd binary's path")
     parser.add_argument("--only", default="", help="run only the case of this name")

@@ -100,7 +100,9 @@ def judge(puts: list[Sent], calls: list[Call], outcome: Outcome, seed: int) -> N
             early = (durable - put.answered) * 1000
             outcome.violated(seed, f"{put.mark}: answered {early:.1f} ms before its sync ended")
         else:
-            outcome.peak("least ms from sync to answer, negated", durable * 1e3 - put.answered * 1e3)
+            outcome.peak(
+                "least ms from sync to answer, negated", durable * 1e3 - put.answered * 1e3
+            )
 
 
 def main() -> int:

@@ -26,7 +26,7 @@ from tests.proof.kv import (
     Client,
     Future,
     Item,
-    RpcFailed,
+    RpcFailedError,
     delete_request,
     finish,
     grant_request,
@@ -121,7 +121,7 @@ class Ledger:
         """Compare what the member holds with what it promised; doubts are settled by what it says.
 
         Raises:
-            RpcFailed: the member does not answer.
+            RpcFailedError: the member does not answer.
         """
         now = client.range(PREFIX, PREFIX_END)
         if now.revision < self.revision:
@@ -144,9 +144,7 @@ class Ledger:
         """Note that the power is gone: no sync that begins from now on may succeed."""
         self.blurred = (self.blurred[0], time.time() + GRACE_SECONDS)
 
-    def _check_slot(
-        self, slot: Slot, held: dict[bytes, Item], outcome: Outcome, seed: int
-    ) -> None:
+    def _check_slot(self, slot: Slot, held: dict[bytes, Item], outcome: Outcome, seed: int) -> None:
         found: list[State] = [
             (held[key].value, held[key].mod_revision) if key in held else (None, 0)
             for key in slot.keys
@@ -207,7 +205,9 @@ def _doubt_holds(doubt: Values, states: list[State], found: list[State]) -> bool
                 return False
         elif have[0] != wanted or (wanted is not None and have[1] <= newest):
             return False
-    both_new = all(wanted is not None and wanted == have[0] for wanted, have in zip(doubt, found))
+    both_new = all(
+        wanted is not None and wanted == have[0] for wanted, have in zip(doubt, found, strict=True)
+    )
     # the two halves of one txn have one value and must have one revision
     return not both_new or doubt[0] != doubt[1] or found[0][1] == found[1][1]
 
@@ -250,7 +250,7 @@ class Load:
         self._clients = [member.client() for _ in range(writers + 1)]
         self._seed = seed
         self._window = window
-        self.errors: list[RpcFailed] = []
+        self.errors: list[RpcFailedError] = []
         self._threads = [
             threading.Thread(target=self._write, args=(i, writers), daemon=True)
             for i in range(writers)
@@ -271,7 +271,7 @@ class Load:
         for client in self._clients:
             client.close()
 
-    def _failed(self, error: RpcFailed) -> None:
+    def _failed(self, error: RpcFailedError) -> None:
         with self._lock:
             self.errors.append(error)
 
@@ -281,10 +281,8 @@ class Load:
         while not self._stop.is_set():
             slot = chance.choice(self._ledger.slots)
             try:
-                answer = client.range(
-                    slot.keys[0], serializable=chance.random() < 0.5, timeout=5
-                )
-            except RpcFailed:
+                answer = client.range(slot.keys[0], serializable=chance.random() < 0.5, timeout=5)
+            except RpcFailedError:
                 return
             with self._lock:
                 if time.time() < self._ledger.blurred[0]:
@@ -314,7 +312,7 @@ class Load:
             for lease, future in grants:
                 try:
                     finish(future)
-                except RpcFailed:
+                except RpcFailedError:
                     alive = False
                 else:
                     with self._lock:
@@ -342,7 +340,7 @@ class Load:
     def _settle(self, slot: Slot, after: Values, future: Future) -> bool:
         try:
             answer = finish(future)
-        except RpcFailed as error:
+        except RpcFailedError as error:
             self._failed(error)
             return False
         revision = header_revision(answer)

@@ -59,7 +59,7 @@ def make(
 
 def persist(raft: Raft) -> None:
     """Carry one batch to the disk and back."""
-    raft.persist(raft.ready(writable=True))
+    raft.persist(raft.ready())
     raft.persisted()
 
 
@@ -75,7 +75,7 @@ def test_candidate_votes_for_itself_in_the_next_term() -> None:
     raft = make(hard_state=HardState(Term(4), MemberID(3), Index(0)))
     raft.campaign()
     assert (raft.term, raft.vote, raft.role, raft.leader) == (5, ME, Role.CANDIDATE, 0)
-    ready = raft.ready(writable=True)
+    ready = raft.ready()
     assert ready.must_persist
     assert ready.hard_state == HardState(Term(5), ME, Index(0))
 
@@ -84,7 +84,7 @@ def test_a_vote_counts_only_when_durable() -> None:
     """Figure 2: currentTerm and votedFor are on stable storage before they are acted on."""
     raft = make()
     raft.campaign()
-    ready = raft.ready(writable=True)
+    ready = raft.ready()
     raft.persist(ready)
     assert raft.role == Role.CANDIDATE
     raft.persisted()
@@ -94,7 +94,7 @@ def test_a_vote_counts_only_when_durable() -> None:
 def test_a_batch_cut_before_the_campaign_elects_nobody() -> None:
     """Durable is what was in the batch, not what has happened since."""
     raft = make()
-    raft.persist(raft.ready(writable=True))
+    raft.persist(raft.ready())
     raft.campaign()
     raft.persisted()
     assert raft.role == Role.CANDIDATE
@@ -107,12 +107,12 @@ def test_leader_begins_with_an_empty_entry_of_its_term() -> None:
     raft = make()
     raft.campaign()
     persist(raft)
-    assert raft.ready(writable=True).groups == [Group(Index(1), Term(1), [b""])]
+    assert raft.ready().groups == [Group(Index(1), Term(1), [b""])]
     assert raft.term_start == 1
     assert raft.read_index() is None
     persist(raft)
     assert raft.log.commit == 1
-    assert raft.ready(writable=True).committed == [b""]
+    assert raft.committed() == [b""]
     assert raft.read_index() == 1
 
 
@@ -121,13 +121,13 @@ def test_leader_counts_itself_only_when_persisted() -> None:
     raft = make()
     elect(raft)
     assert raft.propose([b"a", b"b"]) == 2
-    ready = raft.ready(writable=True)
+    ready = raft.ready()
     raft.persist(ready)
-    assert (raft.log.commit, raft.ready(writable=False).committed) == (1, [b""])
+    assert (raft.log.commit, raft.committed()) == (1, [b""])
     raft.propose([b"c"])
     raft.persisted()
     assert raft.log.commit == 3
-    assert raft.ready(writable=True).groups == [Group(Index(4), Term(1), [b"c"])]
+    assert raft.ready().groups == [Group(Index(4), Term(1), [b"c"])]
 
 
 def test_entries_of_earlier_terms_commit_with_one_of_the_current_term() -> None:
@@ -195,20 +195,20 @@ def test_ready_hands_out_no_more_than_a_batch_holds() -> None:
     elect(raft)
     raft.propose([b"x" * 6, b"y" * 6, b"z" * 40, b"w"])
     sizes: list[list[int]] = []
-    while raft.ready(writable=True).must_persist:
-        sizes.append([len(d) for group in raft.ready(writable=True).groups for d in group.datas])
+    while raft.ready().must_persist:
+        sizes.append([len(d) for group in raft.ready().groups for d in group.datas])
         persist(raft)
     assert sizes == [[6], [6], [40], [1]]
 
 
-def test_nothing_is_asked_to_be_persisted_while_a_batch_is_in_flight() -> None:
-    """One batch at a time."""
+def test_one_batch_at_a_time() -> None:
+    """Asking for another batch while one is in flight is a programmer's error."""
     raft = make()
     elect(raft)
     raft.propose([b"a"])
-    raft.persist(raft.ready(writable=True))
-    raft.propose([b"b"])
-    assert raft.ready(writable=False).groups == []
+    raft.persist(raft.ready())
+    with pytest.raises(AssertionError):
+        raft.ready()
 
 
 def test_recovered_state_must_fit_together() -> None:

@@ -22,6 +22,7 @@ from trioetcd.schema import messages
 from trioetcd.statemachine import CommandKind
 from trioetcd.storage.memory import MemoryBackend
 from trioetcd.testing.synchronous import Synchronous, new_rows
+from trioetcd.values import Index, Term
 
 u64 = st.integers(0, 2**64 - 1)
 i64 = st.integers(-(2**63), 2**63 - 1)
@@ -188,10 +189,9 @@ def test_a_lost_tail_is_no_damage(batches: int) -> None:
     assert recovered.batch <= batches
 
 
-def resealed(**changes: int) -> dict[bytes, bytes]:
-    """Give sound rows but for some fields of the meta row, its checksum and link made anew."""
+def resealed(meta: Meta) -> dict[bytes, bytes]:
+    """Give sound rows but for the meta row, with checksum and link made anew."""
     rows = dict(SOUND)
-    meta = decode_meta(rows[META_ROW])._replace(**changes)
     rows[META_ROW] = encode_meta(meta)
     link = decode_link(rows[chain_key(meta.batch)], meta.batch)
     rows[chain_key(meta.batch)] = encode_link(
@@ -202,10 +202,11 @@ def resealed(**changes: int) -> dict[bytes, bytes]:
 
 def test_marks_that_contradict_each_other_are_refused() -> None:
     """Even with every checksum right: applied beyond commit, or entries of a term never entered."""
+    meta = decode_meta(SOUND[META_ROW])
     with pytest.raises(CorruptLog, match="contradict"):
-        recover(disk(resealed(commit=1)))
+        recover(disk(resealed(meta._replace(commit=Index(1)))))
     with pytest.raises(CorruptLog, match="of term 2"):
-        recover(disk(resealed(term=1)))
+        recover(disk(resealed(meta._replace(term=Term(1)))))
 
 
 def test_another_format_of_the_meta_row_is_refused() -> None:

@@ -38,6 +38,7 @@ class Disk:
         self.writes = 0
         self.failure: BackendError | None = None
         self.extra = 0
+        self.closed = False
         self.compacted: list[tuple[bytes, bytes]] = []
         self._open = threading.Event()
         self._open.set()
@@ -81,6 +82,7 @@ class Disk:
         return self.rows.snapshot()
 
     def prepare(self, rows: Mapping[bytes, bytes | None], /) -> PreparedBatch:
+        assert not self.closed, "nothing may be written after the close"
         return _Batch(self, self.rows.prepare(rows))
 
     def compact_range(self, start: bytes, stop: bytes, /) -> None:
@@ -90,6 +92,7 @@ class Disk:
         return self.rows.size() + self.extra
 
     def close(self) -> None:
+        self.closed = True
         self.rows.close()
 
 

@@ -122,6 +122,15 @@ def test_time_and_use_forgive_noise() -> None:
         server.receive(data(1, frame(b"")) + frames.window_frame(0, 1))
 
 
+def test_answers_to_our_pings_are_no_noise() -> None:
+    """A peer that acknowledges what it was asked may do so for ever, without any clock."""
+    server = greeted()
+    for _ in range(5000):
+        server.ping()
+        server.take()
+        server.receive(frames.ping_frame(b"trioetcd", ack=True))
+
+
 def test_reading_a_large_answer_is_no_noise() -> None:
     """A client that only reads sends windows all the time; what we send pays for them."""
     server = greeted()

@@ -280,7 +280,7 @@ class Connection:
                 return "the server closed the connection"
             self._heard = trio.current_time()
             try:
-                events = self._codec.receive(bytes(data))
+                events = self._codec.receive(bytes(data), trio.current_time())
             except RemoteProtocolError as error:
                 return f"the server broke the protocol: {error}"
             for event in events:

@@ -26,12 +26,6 @@ from trioetcd.wire import GrpcServer, Head, Limits, RemoteProtocolError, frame, 
 
 __all__ = ["GrpcConnection"]
 
-PARKED_BYTES_MAX: Final = 64 * 1024
-"""Above this much that the kernel would not take, nothing more is read from the connection."""
-
-BACKLOG_BYTES_MAX: Final = 256 * 1024
-"""A stream with this much behind its window is not given more."""
-
 
 class GrpcConnection:
     """One client over HTTP/2.
@@ -61,6 +55,9 @@ class GrpcConnection:
         self._metrics = metrics
         self._now = now
         self._codec = GrpcServer(streaming=router.streams, limits=limits)
+        # A stream with more than this behind its window is given no more until it is told of
+        # as drained, which happens to those only that were above this mark.
+        self.backlog_bytes_max = limits.backlog_high_bytes
         self._streams: dict[int, _Stream] = {}
         self._deadlines: dict[int, float] = {}
         self._parked = trio.Event()
@@ -69,6 +66,7 @@ class GrpcConnection:
         self._scope = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._calls: dict[int, MethodCalls | None] = {}
+        self._draining = False
 
     # As a Sink
 
@@ -104,10 +102,22 @@ class GrpcConnection:
                 if not stream.send_nowait(data):
                     self._parked.set()
                     break
+            if self._streams:
+                self._tell_drained()
+            for call in self._codec.pop_drained():
+                if call in self._streams:
+                    self._streams[call].drained.set()
             if not self._calls:
                 self._settled.set()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._scope.cancel()
+
+    def _tell_drained(self) -> None:
+        """Let streams go on whose backlog was cut down by the writes of this turn."""
+        for call in self._codec.pop_drained():
+            stream = self._streams.get(call)
+            if stream is not None:
+                stream.drained.set()
 
     def _finished(self, call: int, code: Code) -> None:
         calls = self._calls.pop(call, None)
@@ -124,13 +134,19 @@ class GrpcConnection:
         Args:
             first: bytes read already.
         """
-        with self._scope:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                nursery.start_soon(self._write)
-                self.flush()
-                await self._read(first)
-                nursery.cancel_scope.cancel()
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    self._nursery = nursery
+                    nursery.start_soon(self._write)
+                    self.flush()
+                    await self._read(first)
+                    nursery.cancel_scope.cancel()
+        finally:
+            # Nobody waits any more: long reads for this client end, and so does a drain.
+            for call in list(self._calls):
+                self._finished(call, Code.CANCELLED)
+            self._settled.set()
 
     async def _read(self, first: bytes) -> None:
         stream = self._stream
@@ -142,9 +158,9 @@ class GrpcConnection:
             while data != b"":
                 if data is not None and not self._turn(data):
                     return
-                if stream.parked_bytes > PARKED_BYTES_MAX:
-                    self._unparked = trio.Event()
-                    await self._unparked.wait()
+                for call in list(self._streams.values()):
+                    await call.wait_room()
+                await self.wait_unparked()
                 await stream.wait_readable()
                 data = stream.receive_nowait()
 
@@ -155,8 +171,9 @@ class GrpcConnection:
                 await self._parked.wait()
                 await stream.wait_sent()
                 self._parked = trio.Event()
-                self._unparked.set()
                 self.flush()
+                self._unparked.set()
+                self._unparked = trio.Event()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._scope.cancel()
 
@@ -261,14 +278,20 @@ class GrpcConnection:
 
     def drain(self) -> None:
         """Tell the client that no new calls are taken, and end the streams."""
+        self._draining = True
         self._codec.goaway()
         for stream in self._streams.values():
             stream.stop()
         self.flush()
 
+    async def wait_unparked(self) -> None:
+        """Wait while the kernel does not take what is written: the client reads too slowly."""
+        while self._stream.parked_bytes:
+            await self._unparked.wait()
+
     async def wait_idle(self) -> None:
         """Wait until nobody waits for an answer and everything is written."""
-        while self._calls or self._stream.parked_bytes:
+        while self._calls or (self._stream.parked_bytes and not self._scope.cancel_called):
             self._settled = trio.Event()
             await self._settled.wait()
 
@@ -281,6 +304,8 @@ class GrpcConnection:
     def _open(self, call: int, head: Head, handler: StreamHandler) -> _Stream:
         stream = _Stream(self, call)
         self._streams[call] = stream
+        if self._draining:
+            stream.stop()  # it was on its way when the client was told
         assert self._nursery is not None
         self._nursery.start_soon(self._serve_stream, stream, head, handler)
         return stream
@@ -322,6 +347,10 @@ class GrpcConnection:
         return self._codec.backlog(call)
 
 
+INBOX_MESSAGES_MAX: Final = 256
+"""Requests of one stream that may wait; with more of them nothing is read from the connection."""
+
+
 class _Stream:
     """A call with many messages, as handlers see it (`api.context.MessageStream`)."""
 
@@ -334,11 +363,18 @@ class _Stream:
         self._inbox: deque[bytes] = deque()
         self._ended = False
         self._arrived = trio.Event()
+        self._taken = trio.Event()
 
     def deliver(self, message: bytes) -> None:
         """Take a message of the client."""
         self._inbox.append(message)
         self._arrived.set()
+
+    async def wait_room(self) -> None:
+        """Wait until few enough messages wait to be taken."""
+        while len(self._inbox) > INBOX_MESSAGES_MAX:
+            self._taken = trio.Event()
+            await self._taken.wait()
 
     def half_close(self) -> None:
         """Note that the client will send no more."""
@@ -358,13 +394,15 @@ class _Stream:
             self._arrived = trio.Event()
             await self._arrived.wait()
         await trio.lowlevel.checkpoint()
+        self._taken.set()
         return self._inbox.popleft()
 
     async def send(self, messages_: list[bytes], /) -> None:
         """Send messages; returns when little enough is behind the client's window."""
         self.drained = trio.Event()
+        connection = self._connection
         framed = b"".join([frame(message) for message in messages_])
-        if self._connection.send_framed(self.call, framed) > BACKLOG_BYTES_MAX:
+        if connection.send_framed(self.call, framed) > connection.backlog_bytes_max:
             await self.drained.wait()
-        else:
-            await trio.lowlevel.checkpoint()
+        await connection.wait_unparked()
+        await trio.lowlevel.checkpoint()

@@ -109,7 +109,7 @@ def _refusals(log: Log) -> Iterator[None]:
         failure: BaseException = group
         while isinstance(failure, BaseExceptionGroup):
             failure = failure.exceptions[0]
-        sentence = sentence_of(failure) if isinstance(failure, OSError) else str(failure)
+        sentence = sentence_of(failure)
         log.fatal("the member ends", error=sentence)
         raise CannotStart(sentence, _exit_code(failure)) from None
 
@@ -304,9 +304,7 @@ class _Node:
         try:
             sockets = await open_sockets(address, reuse_port=self._config.socket_reuse_port)
         except OSError as error:
-            raise OSError(
-                error.errno, f"cannot listen on {url}: {error.strerror}; is another member running?"
-            ) from None
+            raise OSError(error.errno, error.strerror, str(url)) from None
         return Listener(
             sockets,
             context=(lambda: contexts.client_listener) if url.secure else None,

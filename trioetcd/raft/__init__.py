@@ -5,12 +5,12 @@ The contract with the owner, round after round::
     tick · propose  →  ready  →  persist  →  apply  →  advance
 
 1. ``tick()`` when time passes, ``campaign()`` at once as a sole voter, ``propose(datas)``.
-2. ``ready(writable=...)`` says as one value what to persist and what to apply.
-3. The owner puts hard state and groups into *one* atomic, synced batch and calls ``persist``;
-   when, and only when, the batch is durable, it calls ``persisted``. At most one batch is in
-   flight; whatever is proposed meanwhile waits for the next one.
-4. The owner applies ``committed`` in order. They are committed *and* durable here.
-5. ``advance(applied)`` says how far it has come.
+2. ``ready()`` says as one value what to persist. The owner puts hard state and groups into *one*
+   atomic, synced batch and calls ``persist``; when, and only when, the batch is durable, it calls
+   ``persisted``. At most one batch is in flight; what is proposed meanwhile waits for the next.
+3. ``committed()`` gives, in order, entries that are committed *and* durable here. The owner
+   applies them.
+4. ``advance(applied)`` says how far it has come.
 
 What must not live here: what an entry means, how bytes reach a disk or a peer.
 """
@@ -25,7 +25,6 @@ from trioetcd.raft.entry import (
     Group,
     HardState,
     Role,
-    SoftState,
     decode_group,
     encode_group,
 )
@@ -45,7 +44,6 @@ __all__ = [
     "RaftConfig",
     "Ready",
     "Role",
-    "SoftState",
     "VoteOutcome",
     "committed_index",
     "decode_group",

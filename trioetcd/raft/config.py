@@ -19,7 +19,7 @@ class RaftConfig:
             drawn anew each time from this up to twice this (Raft paper, section 5.2).
         batch_bytes_max: how many bytes of entries one Ready asks to persist at most; a single
             larger entry still goes, alone.
-        apply_entries_max: how many entries one Ready hands out to apply at most.
+        apply_entries_max: how many entries are handed out to apply at a time.
     """
 
     member_id: MemberID

@@ -21,7 +21,6 @@ __all__ = [
     "Group",
     "HardState",
     "Role",
-    "SoftState",
     "decode_group",
     "encode_group",
 ]
@@ -69,13 +68,6 @@ class Role:
     FOLLOWER: Final = "follower"
     CANDIDATE: Final = "candidate"
     LEADER: Final = "leader"
-
-
-class SoftState(NamedTuple):
-    """What is useful to know and need not survive: who leads, and this member's role."""
-
-    leader: MemberID
-    role: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from trioetcd.ports import Entropy
 from trioetcd.raft.config import RaftConfig
-from trioetcd.raft.entry import ConfState, HardState, Role, SoftState
+from trioetcd.raft.entry import ConfState, HardState, Role
 from trioetcd.raft.log import Log
 from trioetcd.raft.quorum import VoteOutcome, committed_index, vote_outcome
 from trioetcd.raft.read_index import sole_voter_read_index
@@ -102,17 +102,13 @@ class Raft:
 
     # -- what the owner does for Raft --------------------------------------------------------
 
-    def ready(self, *, writable: bool) -> Ready:
-        """Say what there is to persist (only if `writable`: no batch in flight) and to apply."""
-        log = self.log
-        groups = log.unstable(self.config.batch_bytes_max) if writable else []
+    def ready(self) -> Ready:
+        """Say what there is to persist; to be asked when no batch is in flight."""
+        groups = self.log.unstable(self.config.batch_bytes_max)
         return Ready(
-            HardState(self.term, self.vote, log.commit),
+            HardState(self.term, self.vote, self.log.commit),
             bool(groups) or (self.term, self.vote) != self._durable,
             groups,
-            Index(log.applied + 1),
-            log.applicable(self.config.apply_entries_max),
-            SoftState(self.leader, self.role),
         )
 
     def persist(self, ready: Ready) -> None:
@@ -135,6 +131,10 @@ class Raft:
         elif self.role == Role.LEADER:
             self._match[me] = stable
             self._commit()
+
+    def committed(self) -> list[bytes]:
+        """Give the next entries to apply: committed, and durable here."""
+        return self.log.applicable(self.config.apply_entries_max)
 
     def advance(self, applied: Index) -> None:
         """Note that everything up to `applied` has been applied."""

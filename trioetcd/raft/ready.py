@@ -1,15 +1,15 @@
-"""What Raft asks of its owner, as one value: to persist and to apply (sending comes with peers).
+"""What Raft asks of its owner before anything goes on, as one value.
 
-The owner persists `hard_state` and `groups` in one atomic batch, tells `persisted` when it is
-durable, applies `committed` in order, and tells `advance` how far it has come.
+The owner persists `hard_state` and `groups` in one atomic batch and tells `persisted` when it is
+durable. What may be applied is asked for beside it (`Raft.committed`), because applying goes on
+while a batch is in flight.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from trioetcd.raft.entry import Group, HardState, SoftState
-from trioetcd.values import Index
+from trioetcd.raft.entry import Group, HardState
 
 __all__ = ["Ready"]
 
@@ -21,15 +21,9 @@ class Ready(NamedTuple):
         hard_state: the hard state as it must be in the batch; always given, because a batch also
             carries the commit index.
         must_persist: term, vote or entries are new: without a batch nothing goes on.
-        groups: entries to persist, in order; empty while a batch is in flight.
-        committed_first: the index of the first of `committed`.
-        committed: entries that are committed and durable here, to be applied in this order.
-        soft_state: who leads, and this member's role.
+        groups: entries to persist, in order.
     """
 
     hard_state: HardState
     must_persist: bool
     groups: list[Group]
-    committed_first: Index
-    committed: list[bytes]
-    soft_state: SoftState

@@ -72,7 +72,7 @@ class Applying:
         log = self._log
         left = STEP_ENTRIES_MAX
         while self._steps is None or self._resume(outputs, overdue):
-            datas = log.applicable(APPLY_CHUNK)
+            datas = self._raft.committed()
             if not datas or left <= 0:
                 break
             self._apply(datas, outputs)

@@ -431,7 +431,7 @@ class Replica:
         if self._dirty_since is None and self._dirty():
             self._dirty_since = now
         raft = self._raft
-        ready = raft.ready(writable=True)
+        ready = raft.ready()
         if not ready.must_persist and not self._flush_due(now):
             return
         outputs.persist = self._batches.cut(

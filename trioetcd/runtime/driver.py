@@ -8,6 +8,7 @@ connection write once. Turns go on while a batch is being written.
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import perf_counter
 from typing import Final
 
 import trio
@@ -27,6 +28,9 @@ from trioetcd.replica import (
 from trioetcd.runtime.writer import BatchWriter
 
 __all__ = ["Driver"]
+
+TURN_SECONDS: Final = 0.002
+"""How long a turn applies entries, or forgets compacted history, before others have theirs."""
 
 STOP_SECONDS: Final = 1.0
 """How long the last batches may take; what is not written then is in the log and comes again."""
@@ -68,9 +72,9 @@ class Driver:
         self._inputs: list[Input] = []
         self._event = trio.Event()
         self._failure: BackendError | None = None
-        self._changed = trio.Event()
+        self._after_turn = trio.lowlevel.ParkingLot()
         self._writer: BatchWriter | None = None
-        self._tick_due = 0.0
+        self._unflushed = trio.Event()
 
     @property
     def gathered(self) -> int:
@@ -95,7 +99,7 @@ class Driver:
 
     async def wait_turn(self) -> None:
         """Wait until the end of the next turn."""
-        await self._changed.wait()
+        await self._after_turn.park()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Drive until cancelled; then write what is still gathered.
@@ -115,6 +119,7 @@ class Driver:
                         await self._finish()
         finally:
             writer.stop()
+            self._writer = None
 
     async def _turns(self) -> None:
         while True:
@@ -128,35 +133,39 @@ class Driver:
         """Tell those who wait, and write what is gathered."""
         self.put_in(Stopped())
         while self._failure is None:
-            self._event = trio.Event()
             self._turn()
             if not self._replica.statistics().overlay_rows:
                 return
-            await self._event.wait()
+            await self.wait_turn()
 
     async def _tick(self) -> None:
+        """Let time pass: every heartbeat, and soon after effects were left without a batch."""
         while True:
-            pause = FLUSH_SECONDS if self._replica.wants_flush else TICK_SECONDS
-            await trio.sleep(pause)
-            now = self._monotonic()
-            if now >= self._tick_due or self._replica.wants_flush:
-                self._tick_due = now + TICK_SECONDS
-                self.put_in(Tick(now))
+            with trio.move_on_after(TICK_SECONDS):
+                await self._unflushed.wait()
+                await trio.sleep(FLUSH_SECONDS)
+            self._unflushed = trio.Event()
+            self.put_in(Tick(self._monotonic()))
 
     def _batch_written(self, number: int, seconds: float, error: BackendError | None) -> None:
         # Runs inside Trio's own task, where an exception would be Trio's end, not ours.
+        if self._writer is None:
+            return  # the disk was slower than the end; nobody is left to hear of it
         if error is not None:
-            self._failure = error
-            self._event.set()
+            self._fail(error)
             return
         self._on_written(seconds)
         self._inputs.insert(0, Persisted(number))
-        self._event.set()
         try:
             self._turn()
         except BackendError as failure:
-            self._failure = failure
-            self._event.set()
+            self._fail(failure)
+
+    def _fail(self, failure: BackendError) -> None:
+        """Let `run` end with the failure, whatever it waits for."""
+        self._failure = failure
+        self._event.set()
+        self._after_turn.unpark_all()
 
     def _turn(self) -> None:
         inputs = self._inputs
@@ -167,7 +176,8 @@ class Driver:
         if self._reads:
             inputs.append(ReadRequested(self._reads))
             self._reads = []
-        outputs = self._replica.step(inputs, self._monotonic())
+        deadline = perf_counter() + TURN_SECONDS
+        outputs = self._replica.step(inputs, self._monotonic(), lambda: perf_counter() > deadline)
         persist = outputs.persist
         if persist is not None:
             writer = self._writer
@@ -176,6 +186,6 @@ class Driver:
         self._turned(outputs)
         if outputs.more:
             self._event.set()
-        changed = self._changed
-        self._changed = trio.Event()
-        changed.set()
+        elif self._replica.wants_flush:
+            self._unflushed.set()
+        self._after_turn.unpark_all()

@@ -25,7 +25,7 @@ from trioetcd.runtime.driver import Driver
 from trioetcd.runtime.metrics import Metrics
 from trioetcd.runtime.watch_feed import WatchStream, feed
 from trioetcd.schema import fastpath, messages
-from trioetcd.statemachine import CommandKind
+from trioetcd.statemachine import HEAD, CommandKind
 from trioetcd.values import INT64_MAX
 
 __all__ = [
@@ -38,9 +38,6 @@ __all__ = [
 
 STORAGE_VERSION: Final = CLUSTER_VERSION
 """As etcd tells the version of the data's form; ours has its own (`storage.data_dir`)."""
-
-COMMAND_BYTES: Final = 25
-"""What a command adds to its request (`statemachine.command`)."""
 
 SPACE_MARGIN_BYTES: Final = 64 * 1024 * 1024
 """Below this much room the cost of each write is counted; the size is looked at every second."""
@@ -145,7 +142,7 @@ class Server:
         Raises:
             EtcdError: the command is too large, or this member cannot take it now.
         """
-        if len(payload) + COMMAND_BYTES > self.limits.request_bytes_max:
+        if len(payload) + HEAD.size > self.limits.request_bytes_max:
             raise EtcdError(errors.REQUEST_TOO_LARGE)
         if self._stopping:
             raise EtcdError(errors.STOPPED)

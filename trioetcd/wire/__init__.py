@@ -24,6 +24,7 @@ from trioetcd.wire.grpc import (
 )
 from trioetcd.wire.grpc_client import GrpcClient
 from trioetcd.wire.head import Head
+from trioetcd.wire.http1 import Http1Server, Request, Upgrade
 from trioetcd.wire.limits import CLIENT_LIMITS, Limits
 
 __all__ = [
@@ -41,7 +42,10 @@ __all__ = [
     "GrpcClient",
     "GrpcServer",
     "Head",
+    "Http1Server",
     "Limits",
     "RemoteProtocolError",
+    "Request",
+    "Upgrade",
     "frame",
 ]

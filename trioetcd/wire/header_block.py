@@ -2,9 +2,9 @@
 
 RFC 7541. The decoder is ours because clients that send a fresh ``grpc-timeout`` with every call
 (everything on Go's library) change the table with every block: it takes such a block apart in a
-few steps per field. The static table and the Huffman code's states are the `hpack` package's, and its
-decoder is the oracle in the tests. The encoder never uses the dynamic table, so that blocks of
-answers are constants.
+few steps per field. The static table and the states of the Huffman code are the `hpack` package's,
+and its decoder is the oracle in the tests. The encoder never uses the dynamic table, so that
+blocks of answers are constants.
 """
 
 from __future__ import annotations

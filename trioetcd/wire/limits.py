@@ -79,8 +79,8 @@ class Limits:
     output_bytes_max: int = 64 * MIB
     take_bytes_max: int = 1 * MIB
     join_bytes_max: int = 256 * KIB
-    backlog_high_bytes: int = 1 * MIB
-    backlog_low_bytes: int = 256 * KIB
+    backlog_high_bytes: int = 256 * KIB
+    backlog_low_bytes: int = 64 * KIB
     http1_head_bytes_max: int = 64 * KIB
 
 

@@ -57,6 +57,7 @@ class Link(Outbox):
         self._events: list[Event] = []
         self._initial_send_window = 65_535
         self._gaps: list[tuple[int, int]] = []  # streams the peer skipped: never opened
+        self._pings_asked = 0  # ours, not yet acknowledged: such an answer is no noise
         self._final_stream: int | None = None  # after the last GOAWAY: newer streams are ignored
         self._resets = ResetBudget(limits)
         self._noise = NoiseBudget(limits)
@@ -189,12 +190,16 @@ class Link(Outbox):
             raise BrokenRuleError(frames.PROTOCOL_ERROR, "PING on a stream")
         if len(payload) != 8:
             raise BrokenRuleError(frames.FRAME_SIZE_ERROR, "PING has eight octets")
-        self._count_noise()
         if flags & frames.FLAG_ACK:
+            if self._pings_asked:
+                self._pings_asked -= 1
+            else:
+                self._count_noise()
             if payload == _PING_DRAIN and self.closing and self._final_stream is None:
                 self._final_stream = self.last_stream
                 self.out.append(frames.goaway_frame(self.last_stream, frames.NO_ERROR))
             return
+        self._count_noise()
         self.out.append(frames.ping_frame(payload, ack=True))
         self._count_control()
         if not self.client:
@@ -241,6 +246,7 @@ class Link(Outbox):
 
     def ping(self) -> None:
         """Ask whether the peer lives; any bytes it sends are the answer."""
+        self._pings_asked += 1
         self.out.append(frames.ping_frame(b"trioetcd", ack=False))
 
     def goaway(self) -> None:
@@ -256,4 +262,5 @@ class Link(Outbox):
             self.out.append(frames.goaway_frame(0, frames.NO_ERROR))
             return
         self.out.append(frames.goaway_frame(frames.STREAM_ID_MAX, frames.NO_ERROR))
+        self._pings_asked += 1
         self.out.append(frames.ping_frame(_PING_DRAIN, ack=False))
