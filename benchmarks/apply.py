@@ -29,7 +29,7 @@ class NoMembers:
 
 def make(space: DictSpace) -> tuple[Store, Applier]:
     """Make a store and its applier over a dict."""
-    store = Store(space, epoch=EPOCH, revision=1, compact_revision=0)
+    store = Store(space, epoch=EPOCH, revision=1, compact_revision=-1)
     applier = Applier(
         space=space,
         store=store,

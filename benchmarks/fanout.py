@@ -18,7 +18,7 @@ PREFIX = header_prefix(2**63 + 5, 2**62 + 3)
 
 def make() -> WatchHub:
     """Make the hub of an empty store."""
-    store = Store(DictSpace(), epoch=b"\x80", revision=1, compact_revision=0)
+    store = Store(DictSpace(), epoch=b"\x80", revision=1, compact_revision=-1)
     return WatchHub(store)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import h2.config
 import h2.connection
 import h2.events
+import h2.settings
 import trio
 
 from tests.runtime.member import Disk, running
@@ -61,9 +62,9 @@ class Front:
 
 
 @asynccontextmanager
-async def patience() -> AsyncIterator[None]:
+async def patience(seconds: float) -> AsyncIterator[None]:
     """Fail instead of hanging; nothing here takes a tenth of this."""
-    with trio.fail_after(10):
+    with trio.fail_after(seconds):
         yield
 
 
@@ -76,6 +77,7 @@ async def front(
     server_limits: ServerLimits | None = None,
     origin_allowed: Callable[[str], bool] = lambda _: False,
     send_buffer: int | None = None,
+    seconds: float = 10,
 ) -> AsyncIterator[Front]:
     """Serve a member in process until the block is left; no connection may have failed."""
     disk = Disk()
@@ -83,7 +85,7 @@ async def front(
     if send_buffer is not None:
         sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     async with (
-        patience(),
+        patience(seconds),
         running(disk, limits=server_limits) as server,
         trio.open_nursery() as nursery,
     ):
@@ -124,7 +126,7 @@ class Reply:
     stream: int
     head: dict[str, str] = field(default_factory=dict)
     trailers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    body: bytearray = field(default_factory=bytearray)
     reset: int | None = None
     ended: bool = False
 
@@ -143,7 +145,7 @@ class Reply:
             size = int.from_bytes(self.body[at + 1 : at + 5], "big")
             if at + 5 + size > len(self.body):
                 break
-            found.append(self.body[at + 5 : at + 5 + size])
+            found.append(bytes(self.body[at + 5 : at + 5 + size]))
             at += 5 + size
         return found
 
@@ -158,21 +160,29 @@ class Client:
     def __init__(self, stream: trio.abc.Stream, *, window: int | None = None) -> None:
         self.stream = stream
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
-        if window is not None:
-            self.h2.local_settings.initial_window_size = window
         self.h2.initiate_connection()
-        if window is not None and window > 65_535:
+        if window is not None:
+            code = h2.settings.SettingCodes.INITIAL_WINDOW_SIZE
+            self.h2.update_settings({code: window})
             self.h2.increment_flow_control_window(window - 65_535)
         self.replies: dict[int, Reply] = {}
         self.goaways: list[int] = []
         self.closed = False
         self.gives_credit = True
         self._changed = trio.Event()
+        self._sending = trio.Lock()
+        # h2 takes GOAWAY for the end; a client whose call is under way does not.
+        machine = self.h2.state_machine
+        goaway = h2.connection.ConnectionInputs.RECV_GOAWAY
+        states = h2.connection.ConnectionState
+        kept = {(state, goaway): (None, state) for state in (states.IDLE, states.CLIENT_OPEN)}
+        machine._transitions = {**machine._transitions, **kept}
 
     async def flush(self) -> None:
-        data = self.h2.data_to_send()
-        if data:
-            await self.stream.send_all(data)
+        async with self._sending:
+            data = self.h2.data_to_send()
+            if data:
+                await self.stream.send_all(data)
 
     async def read(self) -> None:
         """Read until the connection ends."""
@@ -241,16 +251,16 @@ class Client:
         }
         reply = self.replies[stream] = Reply(stream)
         self.h2.send_headers(stream, list(fields.items()), end_stream=end and not data)
-        if data:
-            self.h2.send_data(stream, data, end_stream=end)
         await self.flush()
+        while data:
+            room = min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size)
+            if not room:
+                await self.wait(lambda: self.h2.local_flow_control_window(stream))
+                continue
+            piece, data = data[:room], data[room:]
+            self.h2.send_data(stream, piece, end_stream=end and not data)
+            await self.flush()
         return reply
-
-    async def open_late(self, path: str, data: bytes, *, end: bool = True) -> Reply:
-        """Send a call as if GOAWAY had not arrived yet, which h2 would not do."""
-        late = h2.connection.ConnectionState.CLIENT_OPEN
-        self.h2.state_machine.state = late
-        return await self.open(path, data, end=end)
 
     async def send(self, reply: Reply, message: bytes, *, end: bool = False) -> None:
         self.h2.send_data(reply.stream, framed(message), end_stream=end)

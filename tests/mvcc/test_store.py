@@ -16,7 +16,7 @@ EVERYTHING = KeyRange(b"\0", None)
 
 def filled(puts: int, space: DictSpace | None = None) -> Store:
     """Make a store with as many puts of three keys."""
-    store = Store(space or DictSpace(), epoch=b"\x80", revision=1, compact_revision=0)
+    store = Store(space or DictSpace(), epoch=b"\x80", revision=1, compact_revision=-1)
     for at in range(puts):
         key = b"k%d" % (at % 3)
         store.put(key, b"v%d" % at, 0, store.current(key))
@@ -115,7 +115,7 @@ def test_epochs_are_apart() -> None:
     """A store of another epoch in the same space is empty."""
     space = DictSpace()
     filled(5, space)
-    other = Store(space, epoch=b"\x81", revision=1, compact_revision=0)
+    other = Store(space, epoch=b"\x81", revision=1, compact_revision=-1)
     assert other.counts.total == 0
     assert other.current(b"k0") is None
     assert other.chain == 0
@@ -123,7 +123,7 @@ def test_epochs_are_apart() -> None:
 
 def test_many_versions_of_a_key() -> None:
     """A key with very many old versions is read right at each of them, beside its neighbours."""
-    store = Store(DictSpace(), epoch=b"\x80", revision=1, compact_revision=0)
+    store = Store(DictSpace(), epoch=b"\x80", revision=1, compact_revision=-1)
     for key in (b"a", b"b\0", b"c"):
         store.put(key, b"first", 0, None)
     for at in range(40):
@@ -142,7 +142,7 @@ def test_many_versions_of_a_key() -> None:
 
 def test_count_of_old_revision_without_walking_keys() -> None:
     """Counting an interval at an old revision and at a limit agree, whichever walk is shorter."""
-    store = Store(DictSpace(), epoch=b"\x80", revision=1, compact_revision=0)
+    store = Store(DictSpace(), epoch=b"\x80", revision=1, compact_revision=-1)
     for at in range(1500):
         store.put(b"k%05d" % at, b"", 0, None)
     for revision, expected in ((1501, 1500), (1400, 1399), (300, 299), (2, 1), (1, 0)):

@@ -40,7 +40,7 @@ class Watches(RuleBasedStateMachine):
     def start(self, size: int, history: int) -> None:
         self.space = DictSpace()
         self.store = Store(
-            self.space, epoch=b"\x80", revision=1, compact_revision=0, history_bytes=history
+            self.space, epoch=b"\x80", revision=1, compact_revision=-1, history_bytes=history
         )
         self.lessor = Lessor(self.space, epoch=b"\x80")
         self.hub = WatchHub(self.store)

@@ -18,7 +18,7 @@ class Stream:
 
     def __init__(self, *, history_bytes: int = 1 << 20, fragment_bytes: int = 1 << 20) -> None:
         self.store = Store(
-            DictSpace(), epoch=b"\x80", revision=1, compact_revision=0, history_bytes=history_bytes
+            DictSpace(), epoch=b"\x80", revision=1, compact_revision=-1, history_bytes=history_bytes
         )
         self.hub = WatchHub(self.store)
         self.woken = 0
@@ -213,6 +213,19 @@ def test_compacted() -> None:
     assert [each.watch_id for each in stream.taken()] == [-1]
 
 
+def test_catching_up_together() -> None:
+    """Watches of one key that start at different revisions are each given theirs, no others."""
+    stream = Stream(history_bytes=1)
+    for _ in range(8):
+        stream.put(b"a")
+    for start in (6, 2, 9):
+        stream.create(b"a", start_revision=start)
+    got: dict[int, list[int]] = {0: [], 1: [], 2: []}
+    for response in stream.taken():
+        got[response.watch_id] += [event.kv.mod_revision for event in response.events]
+    assert got == {0: [6, 7, 8, 9], 1: list(range(2, 10)), 2: [9]}
+
+
 def test_synced_is_safe_from_compaction() -> None:
     """A watch that was quiet for long is not canceled by a compaction."""
     stream = Stream()
@@ -323,7 +336,7 @@ def test_reload() -> None:
     for number in range(8):
         other.put(b"a", b"%d" % number)
     stream.store.space = other.store.space
-    stream.store.load(epoch=b"\x80", revision=9, compact_revision=0)
+    stream.store.load(epoch=b"\x80", revision=9, compact_revision=-1)
     stream.hub.reload()
     responses = stream.taken()
     assert list(range(3, 10)) == [

@@ -30,7 +30,7 @@ class Member:
 
     def __init__(self) -> None:
         self.space = DictSpace()
-        self.store = Store(self.space, epoch=b"\x80", revision=1, compact_revision=0)
+        self.store = Store(self.space, epoch=b"\x80", revision=1, compact_revision=-1)
         self.lessor = Lessor(self.space, epoch=b"\x80")
         self.alarms = Alarms(self.space, epoch=b"\x80")
         self.members = Members()

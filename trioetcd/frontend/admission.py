@@ -104,9 +104,14 @@ class Frontend:
         first = b""
         alpn = accepted.alpn
         if alpn is None:
-            with trio.move_on_after(FIRST_BYTES_SECONDS):
-                first = await accepted.stream.receive_some()
-            if not first:
+            with trio.move_on_after(FIRST_BYTES_SECONDS) as silence:
+                # "P" may become a preface, a PUT or a POST.
+                while len(first) < len(PREFACE) and PREFACE.startswith(first):
+                    data = await accepted.stream.receive_some()
+                    if not data:
+                        return
+                    first += data
+            if silence.cancelled_caught:
                 return
             alpn = "h2" if PREFACE.startswith(first[: len(PREFACE)]) else "http/1.1"
         if alpn == "h2":

@@ -158,8 +158,6 @@ class GrpcConnection:
             while data != b"":
                 if data is not None and not self._turn(data):
                     return
-                for call in list(self._streams.values()):
-                    await call.wait_room()
                 await self.wait_unparked()
                 await stream.wait_readable()
                 data = stream.receive_nowait()
@@ -340,6 +338,15 @@ class GrpcConnection:
         self._finished(call, code)
         self.flush()
 
+    def hold(self, call: int) -> None:
+        """Give the client no more window on a stream."""
+        self._codec.hold(call)
+
+    def release(self, call: int) -> None:
+        """Let the client go on."""
+        self._codec.release(call)
+        self.flush()
+
     def send_framed(self, call: int, framed: bytes) -> int:
         """Queue messages of a stream and write them; gives the bytes behind its window."""
         self._codec.send_messages(call, framed)
@@ -348,7 +355,7 @@ class GrpcConnection:
 
 
 INBOX_MESSAGES_MAX: Final = 256
-"""Requests of one stream that may wait; with more of them nothing is read from the connection."""
+"""With more requests of a stream waiting its client gets no more window."""
 
 
 class _Stream:
@@ -363,18 +370,15 @@ class _Stream:
         self._inbox: deque[bytes] = deque()
         self._ended = False
         self._arrived = trio.Event()
-        self._taken = trio.Event()
+        self._held = False
 
     def deliver(self, message: bytes) -> None:
         """Take a message of the client."""
         self._inbox.append(message)
         self._arrived.set()
-
-    async def wait_room(self) -> None:
-        """Wait until few enough messages wait to be taken."""
-        while len(self._inbox) > INBOX_MESSAGES_MAX:
-            self._taken = trio.Event()
-            await self._taken.wait()
+        if len(self._inbox) > INBOX_MESSAGES_MAX and not self._held:
+            self._held = True
+            self._connection.hold(self.call)
 
     def half_close(self) -> None:
         """Note that the client will send no more."""
@@ -394,8 +398,11 @@ class _Stream:
             self._arrived = trio.Event()
             await self._arrived.wait()
         await trio.lowlevel.checkpoint()
-        self._taken.set()
-        return self._inbox.popleft()
+        message = self._inbox.popleft()
+        if self._held and len(self._inbox) < INBOX_MESSAGES_MAX // 2:
+            self._held = False
+            self._connection.release(self.call)
+        return message
 
     async def send(self, messages_: list[bytes], /) -> None:
         """Send messages; returns when little enough is behind the client's window."""

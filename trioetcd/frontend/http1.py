@@ -17,7 +17,7 @@ from trioetcd.wire.limits import Limits
 __all__ = ["Http1Connection"]
 
 IDLE_SECONDS: Final = 30.0
-"""How long a request may take to arrive, and a kept connection may be silent."""
+"""How long a request may take to arrive, its answer to be read, a kept connection be silent."""
 
 
 class Http1Connection:
@@ -45,10 +45,11 @@ class Http1Connection:
             first: bytes read already.
         """
         data = first
+        deadline = trio.current_time() + IDLE_SECONDS
         try:
             while not self._codec.closing:
                 if not data:
-                    with trio.move_on_after(IDLE_SECONDS) as silence:
+                    with trio.move_on_at(deadline) as silence:
                         data = await self._stream.receive_some()
                     if silence.cancelled_caught:
                         return
@@ -60,7 +61,11 @@ class Http1Connection:
                         await self._upgrade(event)
                         return
                     found += self._answer(event)
-                await self._flush()
+                    deadline = trio.current_time() + IDLE_SECONDS
+                with trio.move_on_at(deadline) as silence:
+                    await self._flush()
+                if silence.cancelled_caught:
+                    return
         except RemoteProtocolError as error:
             await self._stream.send_all(self._codec.take() + error.hint)
 

@@ -10,6 +10,7 @@ the user's client certificate to whatever page asks (docs/divergences.md).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -33,6 +34,11 @@ BUFFER_BYTES_MAX: Final = 1 << 20
 """An object that is still incomplete after this much is garbage."""
 
 INVALID_DATA: Final = 1007
+
+_CUT_TOKEN: Final = re.compile(
+    r"\s*|t|tr|tru|f|fa|fal|fals|n|nu|nul|-|\.|[eE][+-]?|\\?u[0-9a-fA-F]{0,4}"
+)
+"""What is left of a JSON text at its first error, if a frame ended within a token."""
 
 
 class _GarbageError(Exception):
@@ -99,7 +105,7 @@ class _SocketWatch:
             text = frame if isinstance(frame, str) else bytes(frame).decode()
         except UnicodeDecodeError as error:
             raise _GarbageError("a frame is not UTF-8") from error
-        self._text += text + "\n"
+        self._text += text
         while (found := self._object()) is not None:
             try:
                 request = protojson.from_json(messages.WatchRequest, found.encode())
@@ -116,7 +122,8 @@ class _SocketWatch:
         try:
             _, end = self._decoder.raw_decode(self._text)
         except json.JSONDecodeError as error:
-            incomplete = error.pos >= len(self._text.rstrip()) or "Unterminated" in error.msg
+            rest = self._text[error.pos :]
+            incomplete = "Unterminated" in error.msg or _CUT_TOKEN.fullmatch(rest) is not None
             if incomplete and len(self._text) <= BUFFER_BYTES_MAX:
                 return None
             raise _GarbageError(f"invalid JSON: {error.msg} at character {error.pos}") from error

@@ -320,7 +320,13 @@ class RangeCursor:
                 self._sort_run(runs[-1])
             runs.append([])
         runs[-1].append((by, self._shape(key, row)))
-        return False
+        # Without an order asked for, only the first keys up to the limit are sorted (etcd).
+        query = self._query
+        return (
+            query.sort_order == ORDER_NONE
+            and 0 < query.limit < self._matched
+            and not self._filtered()
+        )
 
     def _sort_run(self, run: list[tuple[int | bytes, bytes]]) -> None:
         run.sort(key=_by, reverse=self._query.sort_order == ORDER_DESCEND)

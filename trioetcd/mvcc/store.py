@@ -106,11 +106,6 @@ class Store:
         """Give the row a key had at a revision that is neither compacted nor to come."""
         return row_at(self.space, self.tables, key, revision)
 
-    @property
-    def floor(self) -> int:
-        """The compact revision as etcd counts it: -1 while nothing has been compacted."""
-        return self.compact_revision or -1
-
     def check_revision(self, revision: int) -> None:
         """Refuse a revision to read at that is compacted or still to come.
 
@@ -156,8 +151,8 @@ class Store:
         if revision <= 0:
             revision = self.revision
         if revision == self.revision:
-            return self.chain, self.floor, revision
-        return chain_at(self.space, self.tables, revision), self.floor, revision
+            return self.chain, self.compact_revision, revision
+        return chain_at(self.space, self.tables, revision), self.compact_revision, revision
 
     # -- changes -----------------------------------------------------------------------------
 
@@ -206,7 +201,7 @@ class Store:
         Raises:
             EtcdError: COMPACTED if it is there already, FUTURE_REVISION if it is to come.
         """
-        if revision <= self.floor:
+        if revision <= self.compact_revision:
             raise EtcdError(errors.COMPACTED)
         if revision > self.revision:
             raise EtcdError(errors.FUTURE_REVISION)

@@ -51,6 +51,9 @@ class Session(Protocol):
     def deliver(self, revision: int, group: Group, batch: Batch, late: list[Watcher], /) -> None:
         """Queue events for a group; watches for which there is no room are added to `late`."""
 
+    def tick(self, now: float, /) -> None:
+        """Send the progress notifications that are due."""
+
     def lag(self, watcher: Watcher, revision: int, /) -> None:
         """Let a watch catch up from a revision on."""
 

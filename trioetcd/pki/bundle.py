@@ -94,8 +94,8 @@ def verify(
         hosts = _hosts(leaf)
         if issuers is not None:
             _check_chain(certificates, read_certificates(issuers, f"the CA of {what}"), what)
-    except ValueError as error:  # cryptography parses extensions when they are looked at
-        raise PkiError(f"{what} has damaged extensions: {error}") from None
+    except ValueError:  # cryptography parses extensions when they are looked at
+        raise PkiError(f"{what} has damaged extensions; put a whole copy back") from None
     names = leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return Bundle(
         role=role,

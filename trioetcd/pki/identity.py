@@ -46,8 +46,8 @@ def identity_of(der: bytes) -> Identity:
         alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         pass
-    except ValueError as error:
-        raise PkiError(f"the peer's certificate has damaged extensions: {error}") from None
+    except ValueError:
+        raise PkiError("the peer's certificate has damaged extensions") from None
     else:
         dns = tuple(alternative.value.get_values_for_type(x509.DNSName))
         uris = tuple(alternative.value.get_values_for_type(x509.UniformResourceIdentifier))
@@ -73,6 +73,6 @@ def may_be_peer(der: bytes) -> bool:
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return True  # no list of usages means every usage (RFC 5280, 4.2.1.12)
-    except ValueError as error:
-        raise PkiError(f"the peer's certificate has damaged extensions: {error}") from None
+    except ValueError:
+        raise PkiError("the peer's certificate has damaged extensions") from None
     return set(usage) >= _PEER_USAGES or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usage

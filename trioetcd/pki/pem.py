@@ -37,8 +37,8 @@ def read_certificates(data: bytes, what: str) -> list[x509.Certificate]:
         raise PkiError(f"{what} holds no certificate in PEM form")
     try:
         return x509.load_pem_x509_certificates(data)
-    except ValueError as error:
-        raise PkiError(f"{what} holds a damaged certificate: {error}") from None
+    except ValueError:
+        raise PkiError(f"{what} holds a damaged certificate; put a whole copy back") from None
 
 
 def read_certificate(der: bytes, what: str) -> x509.Certificate:
@@ -49,8 +49,8 @@ def read_certificate(der: bytes, what: str) -> x509.Certificate:
     """
     try:
         return x509.load_der_x509_certificate(der)
-    except ValueError as error:
-        raise PkiError(f"{what} is a damaged certificate: {error}") from None
+    except ValueError:
+        raise PkiError(f"{what} is a damaged certificate; put a whole copy back") from None
 
 
 def read_key(data: bytes, what: str) -> PrivateKey:

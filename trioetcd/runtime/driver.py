@@ -108,6 +108,7 @@ class Driver:
             BackendError: a write failed; nothing may be answered any more.
         """
         writer = self._writer = BatchWriter(self._batch_written)
+        self._event.set()  # the replica may have something to do before the first tick
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tick)

@@ -113,8 +113,8 @@ class Server:
         self._header = fastpath.header_prefix(replica.cluster_id, replica.member_id)
         self._size = Size(0, 0)
         self._space_left = 0
-        self._look_at_size()
         self._alarm_proposed = False
+        self._look_at_size()
         self._jobs: deque[tuple[bytes, bytes, Callable[[], object]]] = deque()
         self._has_jobs = trio.Event()
         self._after_compaction: list[Callable[[], object]] = []
@@ -208,6 +208,7 @@ class Server:
         total = self._backend.size()
         self._size = Size(total, total)
         self._space_left = self.limits.quota_bytes - total
+        self._alarm_proposed = False
 
     def check_space(self, cost: Callable[[], int]) -> None:
         """Refuse a write that the quota has no room for, and raise the alarm.
@@ -219,7 +220,8 @@ class Server:
             return
         if cost() <= self._space_left:
             return
-        if not self._alarm_proposed:
+        if not (self._alarm_proposed or self.alarms.no_space):
+            # Once a second at most; again if it was cleared and there is still no room.
             self._alarm_proposed = True
             request = messages.AlarmRequest(
                 action=messages.AlarmRequest.ACTIVATE,

@@ -61,5 +61,8 @@ async def feed(stream: WatchStream, make: Callable[[Callable[[], None]], WatchSe
                 while session.congested:
                     await room.wait()
             nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        # That there are two tasks is nobody's business: what the stream raised comes out bare.
+        raise group.exceptions[0] if len(group.exceptions) == 1 else group from None
     finally:
         session.close()

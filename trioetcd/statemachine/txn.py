@@ -150,7 +150,7 @@ def check_path(store: Store, leases: Leases, branch: Branch) -> None:
             revision = operation.request_range.revision
             if revision > store.revision:
                 raise EtcdError(errors.FUTURE_REVISION)
-            if revision != 0 and revision < store.floor:
+            if revision != 0 and revision < store.compact_revision:
                 raise EtcdError(errors.COMPACTED)
         elif which == "request_txn":
             check_path(store, leases, next(nested))

@@ -389,6 +389,18 @@ class GrpcServer:
         if body:
             connection.send_data(stream, [body], end=True)
 
+    def hold(self, number: int) -> None:
+        """Let the client send no more than its window on a stream, until `release`."""
+        stream = self._streams.get(number)
+        if stream is not None:
+            stream.held = True
+
+    def release(self, number: int) -> None:
+        """Let the client send on: what it sent has been looked at."""
+        stream = self._streams.get(number)
+        if stream is not None and stream.held:
+            self._connection.release(stream)
+
     def cancel(self, number: int) -> None:
         """Give a stream up (RST_STREAM, CANCEL) with everything queued for it."""
         stream = self._streams.get(number)

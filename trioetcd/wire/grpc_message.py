@@ -69,14 +69,20 @@ def frame(message: bytes) -> bytes:
 
 
 def encode_text(text: str) -> bytes:
-    """Give the form of a grpc-message: UTF-8, everything but printable ASCII as ``%XX``."""
-    if _PLAIN_TEXT(text):
+    """Give the form of a grpc-message: UTF-8, everything but printable ASCII as ``%XX``.
+
+    So are spaces at its ends, which HTTP/2 forbids (RFC 9113 section 8.2.1).
+    """
+    if _PLAIN_TEXT(text) and text == text.strip(" "):
         return text.encode("ascii")
     raw = text.encode("utf-8", "replace")
-    return b"".join(
+    inner = raw.strip(b" ")
+    before = len(raw) - len(raw.lstrip(b" "))
+    encoded = b"".join(
         b"%%%02X" % octet if octet < 0x20 or octet > 0x7E or octet == 0x25 else bytes((octet,))
-        for octet in raw
+        for octet in inner
     )
+    return b"%20" * before + encoded + b"%20" * (len(raw) - len(inner) - before)
 
 
 def decode_text(value: bytes) -> str:

@@ -185,11 +185,19 @@ class Connection(Link):
             self._events.append((BODY, stream, payload, True))
             self._peer_ended(stream)
             return
-        if left < self._stream_window_half:
+        if left < self._stream_window_half and not stream.held:
             self.out.append(frames.window_frame(number, self._stream_window - left))
             left = self._stream_window
         stream.receive_window = left
         self._events.append((BODY, stream, payload, False))
+
+    def release(self, stream: Stream) -> None:
+        """Give back the window of a stream that was held."""
+        stream.held = False
+        left = stream.receive_window
+        if stream.receiving and left < self._stream_window_half:
+            self.out.append(frames.window_frame(stream.number, self._stream_window - left))
+            stream.receive_window = self._stream_window
 
     def _peer_ended(self, stream: Stream) -> None:
         stream.receiving = False

@@ -36,6 +36,7 @@ class Stream:
         send_window: bytes the peer still takes on this stream.
         receive_window: bytes the peer may still send before we give some back.
         receiving: the peer has not ended its side.
+        held: the peer is given no more window until what it sent has been looked at.
         sending: we have not ended ours; a tail that waits counts as ended.
         started: our HEADERS are out.
         queue, queued: pieces that wait, and their bytes.
@@ -46,6 +47,7 @@ class Stream:
     """
 
     receiving: bool = True
+    held: bool = False
     sending: bool = True
     started: bool = False
     queue: deque[Piece] | None = None

@@ -1,0 +1,167 @@
+"""Tests of `trioetcd.runtime.server` over memory: refusals, space, long reads, the end."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from tests.runtime.member import Caller, Disk, fill, put, put_message, running
+from trioetcd import errors
+from trioetcd.api.router import Router
+from trioetcd.errors import EtcdError
+from trioetcd.runtime.server import SPACE_MARGIN_BYTES, ServerLimits
+from trioetcd.schema import messages
+from trioetcd.statemachine import HEAD, CommandKind
+
+KV = "/etcdserverpb.KV/"
+
+
+class NoMetadata:
+    def get(self, _name: str, /) -> bytes | None:
+        return None
+
+
+async def test_each_connection_writes_once_a_turn() -> None:
+    """Outcomes of one turn reach each caller in order, and each caller is flushed once."""
+    disk = Disk()
+    async with running(disk) as server:
+        callers = [Caller() for _ in range(3)]
+        disk.hold()
+        put(server, callers[0], 0, b"first")
+        await disk.wait_held()
+        for call in range(1, 31):
+            put(server, callers[call % 3], call, b"k%d" % call)
+        disk.release()
+        for call in range(1, 31):
+            await callers[call % 3].wait(call)
+
+        assert all(len(caller.flushes) <= 2 for caller in callers)
+        assert list(callers[1].answers) == list(range(1, 31, 3))
+
+
+async def test_too_large_commands_are_refused_exactly() -> None:
+    """What fits --max-request-bytes to the byte is taken, one byte more is not."""
+    caller = Caller()
+    largest = put_message(b"k", b"x" * 500)
+    limits = ServerLimits(request_bytes_max=len(largest) + HEAD.size)
+    async with running(limits=limits) as server:
+        server.propose(caller, 1, CommandKind.PUT, largest)
+        assert isinstance(await caller.wait(1), bytes)
+        with pytest.raises(EtcdError, match="request is too large"):
+            put(server, caller, 2, b"k", b"x" * 501)
+
+
+async def test_after_the_stop_nothing_is_taken() -> None:
+    """A stopping member refuses proposals, and who waits for the stop is woken."""
+    async with running() as server, trio.open_nursery() as nursery:
+        nursery.start_soon(server.wait_stopped)
+        await trio.testing.wait_all_tasks_blocked()
+        server.stop_serving()
+        with pytest.raises(EtcdError, match="server stopped"):
+            put(server, Caller(), 1, b"k")
+
+
+async def test_the_quota_raises_the_alarm(autojump_clock: trio.testing.MockClock) -> None:
+    """Over the quota a put is refused, the alarm is raised, and raised again after a disarm."""
+    autojump_clock.autojump_threshold = 0.005  # the writer is a thread
+    disk = Disk()
+    quota = SPACE_MARGIN_BYTES * 2
+    async with running(disk, limits=ServerLimits(quota_bytes=quota)) as server:
+        handler = Router.of(server).unary[KV + "Put"]
+        caller = Caller()
+        assert handler(caller, 1, NoMetadata(), put_message(b"k")) is None
+        await caller.wait(1)
+        disk.extra = quota
+        await trio.sleep(1.5)
+        for _ in range(2):
+            with pytest.raises(EtcdError, match="database space exceeded"):
+                handler(caller, 2, NoMetadata(), put_message(b"k"))
+            while not server.alarms.no_space:
+                await server.driver.wait_turn()
+            assert server.complaints()
+            server.alarms.deactivate(messages.NOSPACE, server.replica.member_id)
+            await trio.sleep(1.5)
+        put(server, caller, 3, b"k")  # as if another member had let it through
+        await caller.wait(3)
+
+
+async def test_no_quota_is_no_alarm(autojump_clock: trio.testing.MockClock) -> None:
+    """A quota of zero or less means none."""
+    autojump_clock.autojump_threshold = 0.005
+    disk = Disk()
+    disk.extra = 1 << 50
+    async with running(disk, limits=ServerLimits(quota_bytes=0)) as server:
+        caller = Caller()
+        handler = Router.of(server).unary[KV + "Put"]
+        assert handler(caller, 1, NoMetadata(), put_message(b"k")) is None
+        assert isinstance(await caller.wait(1), bytes)
+
+
+async def test_long_reads_let_others_through_and_see_one_state() -> None:
+    """A range of everything is answered in steps; puts in between are answered and not seen."""
+    async with running() as server:
+        await fill(server, 6000)
+        handlers = Router.of(server).unary
+        caller = Caller()
+        request = messages.RangeRequest(key=b"\0", range_end=b"\0").SerializeToString()
+        assert handlers[KV + "Range"](caller, 1, NoMetadata(), request) is None
+        assert len(server.cursors) == 1
+        put(server, caller, 2, b"a-new-key")
+        await caller.wait(2)
+        answer = await caller.wait(1)
+        raw = answer if isinstance(answer, bytes) else b"".join(answer)  # type: ignore[arg-type] # no error
+        response = messages.RangeResponse.FromString(raw)
+
+        assert (6000, 6000) == (response.count, len(response.kvs))
+        assert response.header.revision == 6001
+        assert b"a-new-key" not in {kv.key for kv in response.kvs}
+
+
+async def test_a_long_read_that_nobody_wants_ends() -> None:
+    """When the caller is gone its cursor is dropped, and with it what it pins."""
+    disk = Disk()
+    async with running(disk) as server:
+        await fill(server, 3000)
+        caller = Caller()
+        caller.gone.add(1)
+        request = messages.RangeRequest(key=b"\0", range_end=b"\0").SerializeToString()
+        Router.of(server).unary[KV + "Range"](caller, 1, NoMetadata(), request)
+        assert len(server.cursors) == 1
+        while len(server.cursors):
+            await trio.lowlevel.checkpoint()
+
+        assert {} == caller.answers
+
+
+async def test_defragment_gives_back_everything() -> None:
+    """Defragment answers after the backend has compacted all rows."""
+    disk = Disk()
+    async with running(disk) as server:
+        caller = Caller()
+        handler = Router.of(server).unary["/etcdserverpb.Maintenance/Defragment"]
+        assert handler(caller, 1, NoMetadata(), b"") is None
+        assert await caller.wait(1) == b""
+        assert [(b"\x00", b"\xff\xff\xff\xff")] == disk.compacted
+
+
+async def test_leases_are_drawn_and_renewed() -> None:
+    """Drawn ids are positive and free; renewing an unknown lease gives 0."""
+    async with running() as server:
+        caller = Caller()
+        request = messages.LeaseGrantRequest(TTL=30, ID=5).SerializeToString()
+        server.propose(caller, 1, CommandKind.LEASE_GRANT, request)
+        await caller.wait(1)
+
+        assert (30, 0) == (server.renew(5), server.renew(6))
+        assert all(0 < server.draw_lease_id() < 2**63 for _ in range(50))
+
+
+async def test_errors_of_the_applier_reach_the_caller() -> None:
+    """What fails at apply is the answer of the call, as an etcd error."""
+    async with running() as server:
+        caller = Caller()
+        request = messages.LeaseRevokeRequest(ID=77).SerializeToString()
+        server.propose(caller, 1, CommandKind.LEASE_REVOKE, request)
+
+        assert await caller.wait_error(1) == errors.LEASE_NOT_FOUND.text
