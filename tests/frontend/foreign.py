@@ -154,12 +154,23 @@ def framed(message: bytes) -> bytes:
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
+def _texts(headers: Any) -> dict[str, str]:
+    return {str(name): str(value) for name, value in headers}
+
+
+class _Connection(h2.connection.H2Connection):
+    """Sends what was on its way when GOAWAY came, which h2 would throw away."""
+
+    def clear_outbound_data_buffer(self) -> None:
+        """Keep it."""
+
+
 class Client:
     """An HTTP/2 client by h2."""
 
     def __init__(self, stream: trio.abc.Stream, *, window: int | None = None) -> None:
         self.stream = stream
-        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+        self.h2 = _Connection(h2.config.H2Configuration(header_encoding="utf-8"))
         self.h2.initiate_connection()
         if window is not None:
             code = h2.settings.SettingCodes.INITIAL_WINDOW_SIZE
@@ -206,13 +217,13 @@ class Client:
     def _on(self, event: Any) -> None:
         reply = self.replies.get(getattr(event, "stream_id", 0) or 0)
         if isinstance(event, h2.events.ConnectionTerminated):
-            self.goaways.append(event.last_stream_id)
+            self.goaways.append(event.last_stream_id or 0)
         elif reply is None:
             return
         elif isinstance(event, h2.events.ResponseReceived):
-            reply.head = dict(event.headers)
+            reply.head = _texts(event.headers)
         elif isinstance(event, h2.events.TrailersReceived):
-            reply.trailers = dict(event.headers)
+            reply.trailers = _texts(event.headers)
         elif isinstance(event, h2.events.DataReceived):
             reply.body += event.data
             if self.gives_credit:

@@ -66,11 +66,15 @@ async def test_a_request_that_trickles_is_not_waited_for(
     async with front(seconds=1000, secure=False) as found:
         stream = await found.connect()
         started = trio.current_time()
-        with pytest.raises(trio.BrokenResourceError):
+
+        async def trickle() -> None:
             await stream.send_all(sent)
             while trio.current_time() < started + 10 * IDLE_SECONDS:
                 await trio.sleep(1)  # on the mock clock
                 await stream.send_all(b"X: y\r\n" if sent.endswith(b"\n") else b"T")
+
+        with pytest.raises(trio.BrokenResourceError):
+            await trickle()
 
         assert trio.current_time() - started <= IDLE_SECONDS + 3
         await stream.aclose()
@@ -83,8 +87,12 @@ async def test_a_client_that_does_not_read_is_cut_off(
     async with front(seconds=1000, secure=False, send_buffer=4096) as found:
         stream = await found.connect()
         started = trio.current_time()
-        with pytest.raises((trio.BrokenResourceError, trio.TooSlowError)), trio.fail_after(200):
+
+        async def ask() -> None:
             while True:
                 await stream.send_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+
+        with pytest.raises(trio.BrokenResourceError):
+            await ask()
         assert trio.current_time() - started <= IDLE_SECONDS + 3
         await stream.aclose()

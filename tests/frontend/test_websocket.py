@@ -32,6 +32,7 @@ async def socket(
     found: Front, *, origin: str | None = None, path: str = "/v3/watch"
 ) -> AsyncIterator[WebSocketConnection]:
     stream = await found.connect(alpn=("http/1.1",))
+    assert isinstance(stream, trio.SSLStream)
     headers = [] if origin is None else [(b"Origin", origin.encode())]
     async with trio.open_nursery() as nursery:
         try:
@@ -74,14 +75,13 @@ async def test_requests_may_be_cut_anywhere() -> None:
     """A request in two frames is one request, wherever it is cut."""
     text = '{"create_request": {"key": "aw\\u003d\\u003d", "watch_id": -12, "prev_kv": true}}'
     text = text.replace("\\u003d\\u003d", "==") + " "
-    async with front() as found:
-        async with socket(found) as connection:
-            for at in range(1, len(text) - 1):
-                request = text.replace("-12", str(at + 100))
-                await connection.send_message(request[:at])
-                await connection.send_message(request[at:])
-                answer = (await receive(connection))["result"]
-                assert (str(at + 100), True) == (answer["watch_id"], answer["created"]), text[:at]
+    async with front() as found, socket(found) as connection:
+        for at in range(1, len(text) - 1):
+            request = text.replace("-12", str(at + 100))
+            await connection.send_message(request[:at])
+            await connection.send_message(request[at:])
+            answer = (await receive(connection))["result"]
+            assert (str(at + 100), True) == (answer["watch_id"], answer["created"]), text[:at]
 
 
 async def test_several_requests_in_a_frame() -> None:
@@ -131,11 +131,15 @@ async def test_an_endless_object_is_garbage() -> None:
     """An object that is not complete after a megabyte is not waited for."""
     async with front() as found, socket(found) as connection:
         await connection.send_message('{"create_request": {"key": "')
-        with pytest.raises(ConnectionClosed) as caught:
+
+        async def go_on() -> None:
             for _ in range(20):
                 await connection.send_message("A" * 100_000)
             while True:
                 await connection.get_message()
+
+        with pytest.raises(ConnectionClosed) as caught:
+            await go_on()
 
         reason = caught.value.reason
         assert reason is not None

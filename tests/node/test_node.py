@@ -79,7 +79,7 @@ async def client_of(port: int, data_dir: Path | None) -> Client:
             now=datetime.now(UTC),
         )
         context = tls.client_context(trust=(made / "client-ca.crt").read_bytes(), bundle=bundle)
-        secure = trio.SSLStream(stream, context, server_hostname="127.0.0.1")  # type: ignore[type-var] # any stream will do
+        secure = trio.SSLStream(stream, context, server_hostname="127.0.0.1")
         await secure.do_handshake()
         stream = secure
     client = Client(stream)

@@ -141,9 +141,9 @@ def distrusting_context() -> ssl.SSLContext:
 
 def old_context() -> ssl.SSLContext:
     context = client_context()
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.minimum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     context.set_ciphers("ALL:@SECLEVEL=0")
     return context
@@ -151,9 +151,16 @@ def old_context() -> ssl.SSLContext:
 
 def be_refused(name: tuple[str, int], context: ssl.SSLContext) -> None:
     """Come in by Python's own TLS, which tells the server why it goes."""
-    with socket.create_connection(name) as sock, pytest.raises(OSError, match=r"SSL|reset"):  # noqa: PT012 - a refusal by TLS 1.3 comes after the handshake
-        with context.wrap_socket(sock, server_hostname="localhost") as secure:
-            secure.recv(1)
+
+    def come_in() -> None:
+        with (
+            socket.create_connection(name) as sock,
+            context.wrap_socket(sock, server_hostname="localhost") as secure,
+        ):
+            secure.recv(1)  # a refusal by TLS 1.3 comes after the handshake
+
+    with pytest.raises(OSError, match=r"SSL|reset"):
+        come_in()
 
 
 @pytest.mark.parametrize(
@@ -249,15 +256,19 @@ async def test_a_handshake_that_trickles_ends_at_the_deadline(
     async with door() as found:
         stream = await found.connect()
         started = trio.current_time()
-        with pytest.raises(trio.BrokenResourceError):
+
+        async def trickle() -> None:
             for at in range(len(data)):
                 await stream.send_all(data[at : at + 1])
                 await trio.sleep(0.1)  # on the mock clock
+
+        with pytest.raises(trio.BrokenResourceError):
+            await trickle()
         reasons = await found.wait_rejected(1)
         await stream.aclose()
 
         assert ["no TLS handshake within 5 s"] == reasons
-        assert trio.current_time() - started < HANDSHAKE_SECONDS + 1
+        assert trio.current_time() - started < 0.1 * len(data) / 2  # less than all of it takes
 
 
 async def test_strangers_are_bounded_and_others_get_in() -> None:
@@ -380,7 +391,7 @@ async def test_ipv6_is_listened_on() -> None:
 
 
 async def test_every_address_of_a_name_is_listened_on() -> None:
-    """localhost is all of its addresses that this machine has."""
+    """Localhost is all of its addresses that this machine has."""
     sockets = await open_sockets(Address("localhost", 0))
     hosts = {sock.getsockname()[0] for sock in sockets}
     for sock in sockets:
@@ -450,7 +461,7 @@ async def test_connections_outlive_the_accepting() -> None:
         name = found.name
         found.scope.cancel()
         await trio.testing.wait_all_tasks_blocked()
-        with pytest.raises(OSError, match="[Cc]onnect"):
+        with pytest.raises(OSError, match=r"[Cc]onnect"):
             await trio.open_tcp_stream(*name)
         await stream.send_all(b"still here")
         assert await stream.receive_some() == b"still here"

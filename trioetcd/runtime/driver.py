@@ -69,6 +69,7 @@ class Driver:
         self._on_written = written
         self._proposals: list[Proposal] = []
         self._reads: list[object] = []
+        self._flushes: list[Callable[[], None]] = []
         self._inputs: list[Input] = []
         self._event = trio.Event()
         self._failure: BackendError | None = None
@@ -95,6 +96,11 @@ class Driver:
     def put_in(self, entry: Input) -> None:
         """Give the replica an input with the next turn."""
         self._inputs.append(entry)
+        self._event.set()
+
+    def flush_later(self, flush: Callable[[], None]) -> None:
+        """Call `flush` in the next turn, after its batch was handed to the disk."""
+        self._flushes.append(flush)
         self._event.set()
 
     async def wait_turn(self) -> None:
@@ -184,6 +190,10 @@ class Driver:
             writer = self._writer
             assert writer is not None
             writer.write(persist.number, self._backend.prepare(persist.rows))
+        if self._flushes:
+            flushes, self._flushes = self._flushes, []
+            for flush in flushes:
+                flush()
         self._turned(outputs)
         if outputs.more:
             self._event.set()
