@@ -51,10 +51,10 @@ ci: check clients
 	$(BIN)/python -m pytest -m proof
 
 proof: $(VENV)/test.stamp
-	$(BIN)/python tests/proof/proof.py --budget $(BUDGET)
+	$(BIN)/python -m tests.proof.proof --budget $(BUDGET)
 
 bench: $(VENV)/test.stamp
-	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python -m benchmarks.bench
 
 format: $(VENV)/test.stamp
 	$(BIN)/ruff check --fix .
@@ -62,7 +62,7 @@ format: $(VENV)/test.stamp
 
 # The foreign clients of the interop tests that need an environment of their own.
 clients: $(VENV)/test.stamp
-	@$(BIN)/python tests/interop/prepare.py
+	@$(BIN)/python tests/interop/install_clients.py
 
 clean:
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -55,7 +55,7 @@ class Member:
 
     def __init__(self) -> None:
         self.space = DictSpace()
-        self.reopen(1, 0)
+        self.reopen(1, -1)
 
     def reopen(self, revision: int, compact_revision: int) -> None:
         self.store = Store(

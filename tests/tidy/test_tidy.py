@@ -116,9 +116,11 @@ def test_tests_do_not_sleep() -> None:
     """No test waits for time to pass: events, deadlines and mock clocks do that better."""
     found = []
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.sleep", "sleep"}:
-                found.append(f"{identify(path)}:{node.lineno}")
+        found += [
+            f"{identify(path)}:{node.lineno}"
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.sleep", "sleep"}
+        ]
 
     assert [] == found
 

@@ -27,6 +27,7 @@ from trioetcd.mvcc.layout import (
     value_of,
 )
 from trioetcd.mvcc.old_rows import OldRows, row_at
+from trioetcd.mvcc.pinned import Pinned
 from trioetcd.ports import ReadView, Snapshot
 from trioetcd.schema.fastpath import kv_field
 
@@ -188,7 +189,7 @@ class RangeCursor:
             from_, to = self._changes()
             pieces.append((tables.revisions, tables.revisions_end, pin(from_, to)))
         self._pinned = [piece[2] for piece in pieces]
-        self._view = _Pinned(pieces)
+        self._view = Pinned(pieces)
 
     def _changes(self) -> tuple[bytes, bytes]:
         prefix = self._tables.revisions
@@ -209,6 +210,14 @@ class RangeCursor:
         if query.sort_target == TARGET_KEY:
             return query.sort_order == ORDER_DESCEND
         return True
+
+    def _prefix_only(self) -> bool:
+        """Whether only the first keys, up to the limit and one more, are looked at and sorted.
+
+        So does etcd where a target is given without an order and without a filter.
+        """
+        query = self._query
+        return query.sort_order == ORDER_NONE and query.limit > 0 and not self._filtered()
 
     def _current(self) -> Iterator[None]:
         query = self._query
@@ -320,13 +329,7 @@ class RangeCursor:
                 self._sort_run(runs[-1])
             runs.append([])
         runs[-1].append((by, self._shape(key, row)))
-        # Without an order asked for, only the first keys up to the limit are sorted (etcd).
-        query = self._query
-        return (
-            query.sort_order == ORDER_NONE
-            and 0 < query.limit < self._matched
-            and not self._filtered()
-        )
+        return self._prefix_only() and self._matched > self._query.limit
 
     def _sort_run(self, run: list[tuple[int | bytes, bytes]]) -> None:
         run.sort(key=_by, reverse=self._query.sort_order == ORDER_DESCEND)
@@ -371,7 +374,7 @@ class RangeCursor:
             yield from self._old_walk(start, self._filter_in)
         else:
             yield from self._old_walk(start, self._plain_in)
-        if self.more and not self._sorted():
+        if self.more and (not self._sorted() or self._prefix_only()):
             yield from self._old_count(start)
         else:
             self.count = self._found
@@ -477,27 +480,3 @@ def _by(entry: tuple[int | bytes, bytes]) -> int | bytes:
 
 def _ignore(_key: bytes, _row: bytes) -> bool:
     return False
-
-
-class _Pinned:
-    """Several pinned tables as one view."""
-
-    __slots__ = ("_pieces",)
-
-    def __init__(self, pieces: list[tuple[bytes, bytes, Snapshot]]) -> None:
-        self._pieces = pieces
-
-    def _piece(self, key: bytes) -> Snapshot:
-        for start, end, snapshot in self._pieces:
-            if start <= key < end:
-                return snapshot
-        raise AssertionError(f"table of {key[:2]!r} is not pinned")
-
-    def get(self, key: bytes) -> bytes | None:
-        return self._piece(key).get(key)
-
-    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return self._piece(start).scan(start, stop)
-
-    def scan_back(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return self._piece(start).scan_back(start, stop)
