@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import trio
-
 from trioetcd.ports import BackendError
-from trioetcd.runtime.writer import BatchWriter
+from trioetcd.runtime.writer import BatchWriter, Written
 
 
 @dataclass
@@ -26,47 +24,34 @@ class Batch:
 
 async def test_batches_are_written_in_order_and_told() -> None:
     """Each batch is told once, in order, with its seconds and without an error."""
-    told: list[tuple[int, BackendError | None]] = []
-    all_told = trio.Event()
-
-    def written(number: int, seconds: float, error: BackendError | None) -> None:
-        assert 0 <= seconds < 5
-        told.append((number, error))
-        if number == 20:
-            all_told.set()
-
-    writer = BatchWriter(written)
+    writer = BatchWriter()
     log: list[int] = []
+    told: list[Written] = []
     for number in range(1, 21):
         writer.write(number, Batch(number, log))
-    await all_told.wait()
+    while len(told) < 20:
+        told += await writer.wait_written()
     writer.stop()
 
     assert list(range(1, 21)) == log
-    assert [(number, None) for number in range(1, 21)] == told
+    assert [(number, None) for number in range(1, 21)] == [(w.number, w.error) for w in told]
+    assert all(0 <= written.seconds < 5 for written in told)
 
 
 async def test_a_failure_is_told() -> None:
     """A failed write is told with its error."""
-    told: list[BackendError | None] = []
-    done = trio.Event()
-
-    def written(_number: int, _seconds: float, error: BackendError | None) -> None:
-        told.append(error)
-        done.set()
-
     failure = BackendError("no space")
-    writer = BatchWriter(written)
+    writer = BatchWriter()
     writer.write(1, Batch(1, failure=failure))
-    await done.wait()
+    (told,) = await writer.wait_written()
     writer.stop()
 
-    assert [failure] == told
+    assert failure is told.error
 
 
 async def test_stopping_waits_for_what_was_given() -> None:
     """`stop` returns when everything handed over has been written."""
-    writer = BatchWriter(lambda *_: None)
+    writer = BatchWriter()
     log: list[int] = []
     for number in range(50):
         writer.write(number, Batch(number, log))

@@ -32,6 +32,9 @@ __all__ = ["Driver"]
 TURN_SECONDS: Final = 0.002
 """How long a turn applies entries, or forgets compacted history, before others have theirs."""
 
+CALM_PROPOSALS: Final = 1
+"""With no more proposals than this in the last turn that had any, nobody is waited for."""
+
 STOP_SECONDS: Final = 1.0
 """How long the last batches may take; what is not written then is in the log and comes again."""
 
@@ -72,6 +75,9 @@ class Driver:
         self._flushes: list[Callable[[], None]] = []
         self._inputs: list[Input] = []
         self._event = trio.Event()
+        self._more = False
+        self._writing = False
+        self._crowd = 0
         self._failure: BackendError | None = None
         self._after_turn = trio.lowlevel.ParkingLot()
         self._writer: BatchWriter | None = None
@@ -99,9 +105,16 @@ class Driver:
         self._event.set()
 
     def flush_later(self, flush: Callable[[], None]) -> None:
-        """Call `flush` in the next turn, after its batch was handed to the disk."""
+        """Call `flush` in the next turn, after its batch was handed to the disk.
+
+        While there is little to do the turn is now: a lone client need not wait for others that
+        are not there. Under load it comes when everybody who can be read has been.
+        """
         self._flushes.append(flush)
-        self._event.set()
+        if self._writing or self._crowd > CALM_PROPOSALS:
+            self._event.set()
+        else:
+            self._turn()
 
     async def wait_turn(self) -> None:
         """Wait until the end of the next turn."""
@@ -113,37 +126,41 @@ class Driver:
         Raises:
             BackendError: a write failed; nothing may be answered any more.
         """
-        writer = self._writer = BatchWriter(self._batch_written)
-        self._event.set()  # the replica may have something to do before the first tick
+        writer = self._writer = BatchWriter()
         try:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._hear, writer)
                 nursery.start_soon(self._tick)
                 task_status.started()
-                try:
-                    await self._turns()
-                finally:
-                    with trio.move_on_after(STOP_SECONDS, shield=True):
-                        await self._finish()
+                await self._turns()
         finally:
-            writer.stop()
-            self._writer = None
+            try:
+                if self._failure is None:
+                    with trio.move_on_after(STOP_SECONDS, shield=True):
+                        await self._finish(writer)
+            finally:
+                self._writer = None
+                writer.stop()
 
     async def _turns(self) -> None:
+        self._turn()
         while True:
             await self._event.wait()
             self._event = trio.Event()
-            if self._failure is not None:
-                raise self._failure
-            self._turn()
+            if self._more or self._inputs or self._proposals or self._reads or self._flushes:
+                self._turn()
 
-    async def _finish(self) -> None:
+    async def _finish(self, writer: BatchWriter) -> None:
         """Tell those who wait, and write what is gathered."""
         self.put_in(Stopped())
-        while self._failure is None:
-            self._turn()
-            if not self._replica.statistics().overlay_rows:
-                return
-            await self.wait_turn()
+        self._turn()
+        while self._replica.statistics().overlay_rows:
+            for number, seconds, error in await writer.wait_written():
+                if error is not None:
+                    raise error
+                self._on_written(seconds)
+                self._inputs.append(Persisted(number))
+                self._turn()
 
     async def _tick(self) -> None:
         """Let time pass: every heartbeat, and soon after effects were left without a batch."""
@@ -154,30 +171,30 @@ class Driver:
             self._unflushed = trio.Event()
             self.put_in(Tick(self._monotonic()))
 
-    def _batch_written(self, number: int, seconds: float, error: BackendError | None) -> None:
-        # Runs inside Trio's own task, where an exception would be Trio's end, not ours.
-        if self._writer is None:
-            return  # the disk was slower than the end; nobody is left to hear of it
-        if error is not None:
-            self._fail(error)
-            return
-        self._on_written(seconds)
-        self._inputs.insert(0, Persisted(number))
-        try:
-            self._turn()
-        except BackendError as failure:
-            self._fail(failure)
-
-    def _fail(self, failure: BackendError) -> None:
-        """Let `run` end with the failure, whatever it waits for."""
-        self._failure = failure
-        self._event.set()
-        self._after_turn.unpark_all()
+    async def _hear(self, writer: BatchWriter) -> None:
+        """Take batches that are on the disk, and let their entries be applied and answered."""
+        while True:
+            for number, seconds, error in await writer.wait_written():
+                if error is not None:
+                    self._failure = error
+                    raise error
+                self._writing = False
+                self._on_written(seconds)
+                self._inputs.insert(0, Persisted(number))
+                self._turn()
 
     def _turn(self) -> None:
+        try:
+            self._step()
+        except BackendError as failure:
+            self._failure = failure
+            raise
+
+    def _step(self) -> None:
         inputs = self._inputs
         self._inputs = []
         if self._proposals:
+            self._crowd = len(self._proposals)
             inputs.append(Proposed(self._proposals))
             self._proposals = []
         if self._reads:
@@ -189,12 +206,14 @@ class Driver:
         if persist is not None:
             writer = self._writer
             assert writer is not None
+            self._writing = True
             writer.write(persist.number, self._backend.prepare(persist.rows))
         if self._flushes:
             flushes, self._flushes = self._flushes, []
             for flush in flushes:
                 flush()
         self._turned(outputs)
+        self._more = outputs.more
         if outputs.more:
             self._event.set()
         elif self._replica.wants_flush:

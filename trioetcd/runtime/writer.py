@@ -1,37 +1,47 @@
 """One persistent thread that writes batches, because a hop through a thread pool costs 100 µs.
 
 The thread runs nothing but C that releases the GIL (`PreparedBatch.write`): a thread that runs
-Python beside the loop would make each of the loop's own reads wait for the GIL.
+Python beside the loop would make each of the loop's own reads wait for the GIL. It tells the loop
+through an eventfd, which costs half of what Trio's own door for threads does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import os
+from collections import deque
 from queue import SimpleQueue
 from threading import Thread
 from time import perf_counter
+from typing import NamedTuple
 
 import trio
 
 from trioetcd.ports import BackendError, PreparedBatch
 
-__all__ = ["BatchWriter"]
+__all__ = ["BatchWriter", "Written"]
 
-Written = Callable[[int, float, BackendError | None], None]
+
+class Written(NamedTuple):
+    """A batch is on the disk, or is not.
+
+    Attributes:
+        number: the batch.
+        seconds: how long the disk took.
+        error: why it could not be written; then nothing may be answered any more.
+    """
+
+    number: int
+    seconds: float
+    error: BackendError | None
 
 
 class BatchWriter:
-    """Writes one batch after another and says when each is on the disk.
+    """Writes one batch after another and says when each is on the disk."""
 
-    Args:
-        written: called on the loop as ``written(number, seconds, error)``.
-    """
-
-    def __init__(self, written: Written) -> None:
-        self._written = written
+    def __init__(self) -> None:
         self._queue: SimpleQueue[tuple[int, PreparedBatch] | None] = SimpleQueue()
-        self._token = trio.lowlevel.current_trio_token()
+        self._done: deque[Written] = deque()
+        self._door = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = Thread(target=self._run, name="trioetcd-writer", daemon=True)
         self._thread.start()
 
@@ -39,18 +49,25 @@ class BatchWriter:
         """Hand a batch to the thread; it must not be touched afterwards."""
         self._queue.put((number, batch))
 
+    async def wait_written(self) -> list[Written]:
+        """Wait for batches to be written; gives those that were, in order."""
+        while not self._done:
+            await trio.lowlevel.wait_readable(self._door)
+            os.eventfd_read(self._door)
+        # The thread may add to it meanwhile, so nothing is taken but what is returned.
+        return [self._done.popleft() for _ in range(len(self._done))]
+
     def stop(self) -> None:
         """Let the thread end after what it was given; blocks until it has."""
         self._queue.put(None)
         self._thread.join()
+        os.close(self._door)
 
     def _run(self) -> None:
         get = self._queue.get
         while (item := get()) is not None:
             number, batch = item
-            error: BackendError | None = BackendError(
-                f"the writer's thread ended in batch {number}"
-            )
+            error: BackendError | None = BackendError("the writer's thread ended")
             started = perf_counter()
             try:
                 batch.write()
@@ -60,8 +77,5 @@ class BatchWriter:
             finally:
                 # Whatever happened, the loop hears of it: a batch in silence is a member that
                 # hangs, and a member that hangs is worse than one that ends.
-                self._tell(number, perf_counter() - started, error)
-
-    def _tell(self, number: int, seconds: float, error: BackendError | None) -> None:
-        with suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(self._written, number, seconds, error)
+                self._done.append(Written(number, perf_counter() - started, error))
+                os.eventfd_write(self._door, 1)
