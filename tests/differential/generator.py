@@ -344,7 +344,9 @@ class Generator:
         create.progress_notify = self._often(0.2)
         if self._often(0.5):
             # a negative one is refused since 3.6; 3.5 takes it, to the harm of other watches
-            create.start_revision = max(0, self._at() if self._often(0.5) else self._known())
+            start = max(0, self._at() if self._often(0.5) else self._known())
+            # 3.5 forgets deletions at the very revision of a compaction (etcd issue 18089)
+            create.start_revision = start + 1 if start == self.compacted else start
         if self._often(0.3):
             create.filters.extend(self.chance.choices((0, 1), k=self.chance.randint(1, 2)))
         if self._often(0.4):
