@@ -11,20 +11,29 @@ import math
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from time import perf_counter
 from typing import Final
 
 import trio
 
 from trioetcd.api.context import StreamHandler
 from trioetcd.api.router import Router
-from trioetcd.errors import DEADLINE_EXCEEDED, STOPPED, Code, EtcdError
+from trioetcd.errors import DEADLINE_EXCEEDED, STOPPED, Code, ErrorRow, EtcdError
 from trioetcd.frontend.http import HttpDoor
 from trioetcd.runtime.metrics import MethodCalls, Metrics
 from trioetcd.schema import messages
 from trioetcd.transport.streams import ByteStream
 from trioetcd.wire import GrpcServer, Head, Limits, RemoteProtocolError, frame, grpc
+from trioetcd.wire.grpc import ServerEvent
 
 __all__ = ["GrpcConnection"]
+
+TURN_SECONDS: Final = 0.002
+"""How long a connection's reads may take before others have their turn."""
+
+UNREAD: Final = ErrorRow(
+    "Unread", Code.RESOURCE_EXHAUSTED, "too much waits to be read on this connection; read it first"
+)
 
 
 class GrpcConnection:
@@ -58,6 +67,8 @@ class GrpcConnection:
         self._now = now
         self._flush_later = flush_later
         self._owing = False
+        self._rest: list[ServerEvent] = []
+        self._output_bytes_max = limits.output_bytes_max
         self._codec = GrpcServer(streaming=router.streams, limits=limits)
         # A stream with more than this behind its window is given no more until it is told of
         # as drained, which happens to those only that were above this mark.
@@ -161,6 +172,9 @@ class GrpcConnection:
             while data != b"":
                 if data is not None and not self._turn(data):
                     return
+                while self._rest:
+                    await trio.lowlevel.checkpoint()
+                    self._serve(self._rest)
                 if self._owing:
                     # A PING alone: the call it announces is usually right behind it (grpc-go
                     # measures the line so), and then one write does for both.
@@ -200,44 +214,61 @@ class GrpcConnection:
             self._owing = True
             return not self._codec.finished
         self._owing = False
+        self._serve(events)
+        return not self._codec.finished
+
+    def _serve(self, events: list[ServerEvent]) -> None:
+        """Run the handlers of a turn's events, and leave the rest to the next one when it is long.
+
+        Reads are done on the spot, so a flood of large ones must not become one long turn.
+        """
+        now = self._now()
         waiting = False
         unary = self._router.unary
         counted = self._calls
         methods = self._metrics.calls
-        for event in events:
-            kind = event[0]
-            if kind == grpc.CALL:
-                _, call, head, message = event
-                handler = unary.get(head.path)
-                counted[call] = calls = methods.get(head.path)
-                if calls is not None:
-                    calls.started += 1
-                if handler is None:
-                    self._other_call(call, head, message)
-                    continue
-                try:
-                    answer = handler(self, call, head, message)
-                except EtcdError as error:
-                    self.fail(call, error)
-                except messages.DecodeError:
-                    self._malformed(call)
-                else:
-                    if answer is None:
-                        waiting = True
-                        if head.timeout is not None:
-                            self._deadlines[call] = now + head.timeout
-                    elif isinstance(answer, bytes):
-                        self.answer(call, answer)
-                    else:
-                        self.answer_pieces(call, answer)
+        left = iter(events)
+        self._rest = []
+        overdue = perf_counter() + TURN_SECONDS
+        for event in left:
+            if event[0] != grpc.CALL:
+                self._other(event)
+                continue
+            _, call, head, message = event
+            handler = unary.get(head.path)
+            counted[call] = calls = methods.get(head.path)
+            if calls is not None:
+                calls.started += 1
+            if handler is None:
+                self._other_call(call, head, message)
+                continue
+            if self._codec.pending > self._output_bytes_max:
+                self.fail(call, EtcdError(UNREAD))
+                continue
+            try:
+                answer = handler(self, call, head, message)
+            except EtcdError as error:
+                self.fail(call, error)
+            except messages.DecodeError:
+                self._malformed(call)
             else:
-                self._other(kind, event)
+                if answer is None:
+                    waiting = True
+                    if head.timeout is not None:
+                        self._deadlines[call] = now + head.timeout
+                    continue
+                if isinstance(answer, bytes):
+                    self.answer(call, answer)
+                else:
+                    self.answer_pieces(call, answer)
+                if perf_counter() > overdue:
+                    self._rest = list(left)
+                    break
         if waiting:
             # The disk first: what there is to write now can go out while it works.
             self._flush_later(self.flush)
         else:
             self.flush()
-        return not self._codec.finished
 
     def _malformed(self, call: int) -> None:
         self._codec.fail(call, Code.INTERNAL, "grpc: the request message could not be decoded")
@@ -253,8 +284,8 @@ class GrpcConnection:
         stream.deliver(message)
         stream.half_close()
 
-    def _other(self, kind: int, event: tuple[object, ...]) -> None:
-        call = event[1]
+    def _other(self, event: ServerEvent) -> None:
+        kind, call = event[:2]
         assert isinstance(call, int)
         stream = self._streams.get(call)
         match kind:

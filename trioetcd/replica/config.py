@@ -19,7 +19,8 @@ class ReplicaConfig:
         snapshot_count: entries applied between two truncations of the log.
         catch_up_entries: applied entries kept for members that lag.
         log_bytes_max: size of the log at which applied entries go whatever their number; etcd has
-            no such bound, and 15 000 entries of 1.5 MB are 22 GB.
+            no such bound, and 15 000 entries of 1.5 MB are 22 GB. A start reads and checks all
+            of it, so the bound also keeps a restart short.
         gap_max: how far commit may run ahead of applied before proposals are refused (etcd: 5000).
         proposals_max: entries that may be under way at all, so that a slow disk does not fill the
             memory.
@@ -38,7 +39,7 @@ class ReplicaConfig:
     election_seconds: float = 1.0
     snapshot_count: int = 10_000
     catch_up_entries: int = 5_000
-    log_bytes_max: int = 256 << 20
+    log_bytes_max: int = 32 << 20
     gap_max: int = 5_000
     proposals_max: int = 20_000
     proposal_bytes_max: int = 64 << 20

@@ -76,7 +76,7 @@ class Limits:
     buffered_bytes_max: int = 32 * MIB
     stream_window_bytes: int = 1 * MIB
     connection_window_bytes: int = 16 * MIB
-    output_bytes_max: int = 64 * MIB
+    output_bytes_max: int = 32 * MIB
     take_bytes_max: int = 1 * MIB
     join_bytes_max: int = 256 * KIB
     backlog_high_bytes: int = 256 * KIB
