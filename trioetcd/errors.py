@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-__all__ = ["HTTP_STATUS", "ROWS", "Code", "ErrorRow", "EtcdError", "unimplemented"]
+__all__ = ["HTTP_STATUS", "ROWS", "Code", "ErrorRow", "EtcdError", "unimplemented", "unread"]
 
 
 class Code(IntEnum):
@@ -90,6 +90,12 @@ def _row(name: str, code: Code, text: str) -> ErrorRow:
     assert name not in ROWS
     ROWS[name] = row
     return row
+
+
+def unread() -> EtcdError:
+    """Make the answer to who asks for more without reading what it has been given."""
+    text = "too much waits to be read on this connection; read it first"
+    return EtcdError(ErrorRow("Unread", Code.RESOURCE_EXHAUSTED, text))
 
 
 def unimplemented(text: str) -> EtcdError:

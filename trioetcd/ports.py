@@ -151,6 +151,9 @@ class Sink(Protocol):
     def is_open(self, call: int, /) -> bool:
         """Whether somebody still waits for the answer of `call`."""
 
+    def is_full(self) -> bool:
+        """Whether so much waits to be read by the client that it gets nothing large."""
+
     def flush(self) -> None:
         """Write what was queued, once per turn; a broken connection is not the caller's trouble."""
 

@@ -133,6 +133,9 @@ class Caller:
         assert call not in self.answers, "a call is answered once"
         self.answers[call] = answer
 
+    def is_full(self) -> bool:
+        return False
+
     def is_open(self, call: int, /) -> bool:
         return call not in self.gone
 

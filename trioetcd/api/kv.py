@@ -10,7 +10,7 @@ from typing import Final
 
 from trioetcd import errors
 from trioetcd.api.context import MessageStream, Metadata
-from trioetcd.errors import EtcdError
+from trioetcd.errors import EtcdError, unread
 from trioetcd.keyrange import KeyRange
 from trioetcd.mvcc import RangeCursor, RangeQuery
 from trioetcd.ports import Sink
@@ -102,8 +102,12 @@ class KVAPI:
 
     def _range(self, caller: Sink, call: int, request: messages.RangeRequest) -> Answer:
         server = self._server
+        wanted = query(request)
+        if server.cursors.busy and not wanted.small:
+            server.cursors.queue(lambda: self._range_later(caller, call, request))
+            return None
         revision = self._store.revision
-        cursor = self._store.range(query(request))
+        cursor = self._store.range(wanted)
         if cursor.step(STEP_ROWS, STEP_BYTES):
             return answer(server.header(revision), cursor)
 
@@ -117,6 +121,16 @@ class KVAPI:
 
         server.cursors.add(cursor, done, lambda: caller.is_open(call))
         return None
+
+    def _range_later(self, caller: Sink, call: int, request: messages.RangeRequest) -> None:
+        """Begin a read that had to wait for others."""
+        if not caller.is_open(call):
+            return
+        if caller.is_full():
+            caller.fail(call, unread())
+        else:
+            self._server.deliver(caller, call, lambda: self._range(caller, call, request))
+        caller.flush()
 
     async def range_stream(self, _metadata: Metadata, stream: MessageStream) -> None:
         """RangeStream (etcd 3.7): the same read in chunks; the last one has header and count."""
@@ -170,6 +184,7 @@ class _WhenCompacted:
         self.fail = caller.fail
         self.flush = caller.flush
         self.is_open = caller.is_open
+        self.is_full = caller.is_full
         self.answer_pieces = caller.answer_pieces
 
     def answer(self, call: int, response: bytes, /) -> None:

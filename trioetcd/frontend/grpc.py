@@ -18,7 +18,7 @@ import trio
 
 from trioetcd.api.context import StreamHandler
 from trioetcd.api.router import Router
-from trioetcd.errors import DEADLINE_EXCEEDED, STOPPED, Code, ErrorRow, EtcdError
+from trioetcd.errors import DEADLINE_EXCEEDED, STOPPED, Code, EtcdError, unread
 from trioetcd.frontend.http import HttpDoor
 from trioetcd.runtime.metrics import MethodCalls, Metrics
 from trioetcd.schema import messages
@@ -30,10 +30,6 @@ __all__ = ["GrpcConnection"]
 
 TURN_SECONDS: Final = 0.002
 """How long a connection's reads may take before others have their turn."""
-
-UNREAD: Final = ErrorRow(
-    "Unread", Code.RESOURCE_EXHAUSTED, "too much waits to be read on this connection; read it first"
-)
 
 
 class GrpcConnection:
@@ -105,6 +101,10 @@ class GrpcConnection:
     def is_open(self, call: int, /) -> bool:
         """Whether the client still waits for `call`."""
         return call in self._calls
+
+    def is_full(self) -> bool:
+        """Whether the client has left more unread than it should be given."""
+        return self._codec.pending > self._output_bytes_max
 
     def flush(self) -> None:
         """Write what is queued; a broken connection ends itself."""
@@ -242,8 +242,8 @@ class GrpcConnection:
             if handler is None:
                 self._other_call(call, head, message)
                 continue
-            if self._codec.pending > self._output_bytes_max:
-                self.fail(call, EtcdError(UNREAD))
+            if self.is_full():
+                self.fail(call, unread())
                 continue
             try:
                 answer = handler(self, call, head, message)
@@ -256,14 +256,13 @@ class GrpcConnection:
                     waiting = True
                     if head.timeout is not None:
                         self._deadlines[call] = now + head.timeout
-                    continue
-                if isinstance(answer, bytes):
+                elif isinstance(answer, bytes):
                     self.answer(call, answer)
                 else:
                     self.answer_pieces(call, answer)
-                if perf_counter() > overdue:
-                    self._rest = list(left)
-                    break
+            if perf_counter() > overdue:
+                self._rest = list(left)
+                break
         if waiting:
             # The disk first: what there is to write now can go out while it works.
             self._flush_later(self.flush)

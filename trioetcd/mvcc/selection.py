@@ -57,6 +57,11 @@ class RangeQuery(NamedTuple):
     min_create_revision: int = 0
     max_create_revision: int = 0
 
+    @property
+    def small(self) -> bool:
+        """Whether it reads one key, or nothing but a count of the keys of now."""
+        return self.range.single is not None or (self.count_only and self.revision <= 0)
+
 
 class RangeCursor:
     """One range read under way.

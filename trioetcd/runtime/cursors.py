@@ -17,8 +17,11 @@ __all__ = ["STEP_BYTES", "STEP_ROWS", "TURN_SECONDS", "Cursor", "Cursors"]
 STEP_ROWS: Final = 512
 """Rows a step; about 0.3 ms."""
 
-STEP_BYTES: Final = 1 << 20
+STEP_BYTES: Final = 256 * 1024
 """Bytes a step, so that few large values do not make a long one."""
+
+ACTIVE_MAX: Final = 8
+"""Long reads at a time: each holds what it has read so far, a few megabytes or many."""
 
 TURN_SECONDS: Final = 0.002
 """What all long reads together take of one turn (heartbeats come every 0.1 s)."""
@@ -38,30 +41,50 @@ class Cursors:
     """The long reads under way."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[Cursor, Callable[[], None], Callable[[], bool]]] = deque()
+        self._active: deque[tuple[Cursor, Callable[[], None], Callable[[], bool]]] = deque()
+        self._waiting: deque[Callable[[], None]] = deque()
         self._event = trio.Event()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._active) + len(self._waiting)
+
+    @property
+    def busy(self) -> bool:
+        """Whether as many are under way as there should be; more may wait (`queue`)."""
+        return len(self._active) >= ACTIVE_MAX
 
     def add(self, cursor: Cursor, done: Callable[[], None], wanted: Callable[[], bool]) -> None:
         """Step `cursor` until it is done, then call `done`; stop when nobody wants it."""
-        self._waiting.append((cursor, done, wanted))
+        self._active.append((cursor, done, wanted))
         self._event.set()
+
+    def queue(self, start: Callable[[], None]) -> None:
+        """Call `start`, which may add a cursor, when one of those under way has ended."""
+        self._waiting.append(start)
 
     async def run(self) -> None:
         """Step for ever."""
         while True:
-            if not self._waiting:
+            if not self._active and not self._waiting:
                 self._event = trio.Event()
                 await self._event.wait()
             deadline = trio.current_time() + TURN_SECONDS
-            while self._waiting and trio.current_time() < deadline:
-                cursor, done, wanted = self._waiting.popleft()
-                if not wanted():
-                    cursor.close()
-                elif cursor.step(STEP_ROWS, STEP_BYTES):
-                    done()
-                else:
-                    self._waiting.append((cursor, done, wanted))
+            while trio.current_time() < deadline and self._step():
+                pass
             await trio.lowlevel.checkpoint()
+
+    def _step(self) -> bool:
+        """Do one step of one read; False if there is none."""
+        if self._waiting and not self.busy:
+            self._waiting.popleft()()
+            return True
+        if not self._active:
+            return False
+        cursor, done, wanted = self._active.popleft()
+        if not wanted():
+            cursor.close()
+        elif cursor.step(STEP_ROWS, STEP_BYTES):
+            done()
+        else:
+            self._active.append((cursor, done, wanted))
+        return True

@@ -323,13 +323,14 @@ class Server:
         for ticket in outputs.readable:
             caller, call, read = cast("Ticket", ticket)
             assert read is not None
-            self._deliver(caller, call, read)
+            self.deliver(caller, call, read)
             sinks[id(caller)] = caller
         for caller in sinks.values():
             caller.flush()
 
     @staticmethod
-    def _deliver(caller: Sink, call: int, read: Callable[[], Answer]) -> None:
+    def deliver(caller: Sink, call: int, read: Callable[[], Answer]) -> None:
+        """Do a read and give what it says as the answer of `call`."""
         try:
             answer = read()
         except EtcdError as error:
