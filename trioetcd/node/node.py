@@ -57,6 +57,10 @@ GRPC_OVERHEAD_BYTES: Final = 512 * 1024
 """What a gRPC message may be longer than a request (etcd)."""
 
 
+CREDENTIALS_REFUSED: Final = 79
+"""Exit code when a certificate or key is damaged, expired, or not what it must be."""
+
+
 class CannotStart(Exception):  # noqa: N818 - it says what is, like the sentence it carries
     """The member cannot start or go on; the sentence says why and what to do.
 
@@ -121,6 +125,8 @@ def _exit_code(failure: BaseException) -> int:
         return int(ExitCode.DAMAGED)
     if isinstance(failure, BackendError):
         return int(ExitCode.IO_FAILED)
+    if isinstance(failure, PkiError):
+        return CREDENTIALS_REFUSED
     return 1
 
 

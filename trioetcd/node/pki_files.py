@@ -281,8 +281,14 @@ def _ensure_leaf(role: Role, authority: Path, leaf: Path, wanted: _Wanted) -> li
     if not leaf.exists():
         save_pair(leaf, pki.issue(signer, role, name, hosts=hosts, now=now, profile=profile))
         return [f"made {leaf}"]
-    old = leaf.read_bytes()
-    save_pair(leaf, pki.renew(signer, role, old, hosts=hosts, now=now, profile=profile))
+    try:
+        pair = pki.renew(signer, role, leaf.read_bytes(), hosts=hosts, now=now, profile=profile)
+    except PkiError as error:
+        raise PkiError(
+            f"{leaf} cannot be renewed: {error}; put it back, or move it and its key away to have "
+            f"new ones made"
+        ) from None
+    save_pair(leaf, pair)
     return [f"renewed {leaf}, since it {reason}"]
 
 

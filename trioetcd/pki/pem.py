@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -27,6 +29,32 @@ _KEY_TYPES = (
 )
 
 
+UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` says to a certificate that is none."""
+
+
+def _whole(certificate: x509.Certificate) -> x509.Certificate:
+    """Parse every part now: the library does so when a part is first looked at, or never."""
+    _ = (
+        certificate.subject,
+        certificate.issuer,
+        certificate.extensions,
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+        certificate.serial_number,
+        certificate.signature_hash_algorithm,
+        certificate.public_key(),
+    )
+    return certificate
+
+
 def read_certificates(data: bytes, what: str) -> list[x509.Certificate]:
     """Give the certificates of a PEM file, in order.
 
@@ -36,8 +64,8 @@ def read_certificates(data: bytes, what: str) -> list[x509.Certificate]:
     if b"-----BEGIN CERTIFICATE-----" not in data:
         raise PkiError(f"{what} holds no certificate in PEM form")
     try:
-        return x509.load_pem_x509_certificates(data)
-    except ValueError:
+        return [_whole(certificate) for certificate in x509.load_pem_x509_certificates(data)]
+    except UNREADABLE:
         raise PkiError(f"{what} holds a damaged certificate; put a whole copy back") from None
 
 
@@ -48,8 +76,8 @@ def read_certificate(der: bytes, what: str) -> x509.Certificate:
         PkiError: it cannot be read.
     """
     try:
-        return x509.load_der_x509_certificate(der)
-    except ValueError:
+        return _whole(x509.load_der_x509_certificate(der))
+    except UNREADABLE:
         raise PkiError(f"{what} is a damaged certificate; put a whole copy back") from None
 
 
