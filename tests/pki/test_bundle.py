@@ -119,7 +119,7 @@ def test_damaged_extensions_are_refused() -> None:
     """Alternative names, usages and constraints that cannot be parsed end in a sentence."""
     for oid in ("2.5.29.17", "2.5.29.37"):
         broken = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), b"\x30\x7f")
-        check("damaged extensions", plain("m", hosts=(), extra=broken), issuers=None)
+        check("damaged certificate", plain("m", hosts=(), extra=broken), issuers=None)
 
 
 def test_a_certificate_that_may_not_sign_is_refused() -> None:

@@ -12,7 +12,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def test_a_flipped_bit_in_a_certificate_is_a_sentence() -> None:
-    """Any flipped bit of a certificate is refused with `PkiError`, or leaves it as good as it was."""
+    """Any flipped bit of a certificate is refused with `PkiError`, or does no harm."""
     authority = pki.create_authority("cluster", now=NOW, profile=Profile())
     leaf = pki.issue(
         authority, Role.SERVER, "member", hosts=("localhost",), now=NOW, profile=Profile()
