@@ -11,13 +11,13 @@ from typing import Final
 from trioetcd import errors
 from trioetcd.api.context import MessageStream, Metadata
 from trioetcd.errors import EtcdError, unread
-from trioetcd.keyrange import KeyRange
-from trioetcd.mvcc import RangeCursor, RangeQuery
+from trioetcd.mvcc import RangeCursor
 from trioetcd.ports import Sink
 from trioetcd.runtime.cursors import STEP_BYTES, STEP_ROWS
 from trioetcd.runtime.server import Answer, Server
 from trioetcd.schema import fastpath, messages
 from trioetcd.statemachine import CommandKind, Outcome, Steps, gates, validation
+from trioetcd.statemachine.txn import query_of
 
 __all__ = ["KVAPI"]
 
@@ -102,7 +102,7 @@ class KVAPI:
 
     def _range(self, caller: Sink, call: int, request: messages.RangeRequest) -> Answer:
         server = self._server
-        wanted = query(request)
+        wanted = query_of(request)
         if server.cursors.busy and not wanted.small:
             server.cursors.queue(lambda: self._range_later(caller, call, request))
             return None
@@ -152,7 +152,7 @@ class KVAPI:
         if not request.serializable:
             await server.wait_current()
         revision = self._store.revision
-        cursor = self._store.range(query(request))
+        cursor = self._store.range(query_of(request))
         try:
             rows = STREAM_ROWS_FIRST
             sent = 0
@@ -214,23 +214,6 @@ class _StepsCursor:
 
     def close(self) -> None:
         self._steps.close()
-
-
-def query(request: messages.RangeRequest) -> RangeQuery:
-    """Turn a checked request into the store's form."""
-    return RangeQuery(
-        KeyRange.from_wire(request.key, request.range_end),
-        request.revision,
-        request.limit,
-        request.sort_order,
-        request.sort_target,
-        request.keys_only,
-        request.count_only,
-        request.min_mod_revision,
-        request.max_mod_revision,
-        request.min_create_revision,
-        request.max_create_revision,
-    )
 
 
 JOIN_BYTES_MAX: Final = 256 * 1024
