@@ -83,11 +83,6 @@ class Driver:
         self._writer: BatchWriter | None = None
         self._unflushed = trio.Event()
 
-    @property
-    def gathered(self) -> int:
-        """Proposals of this turn so far."""
-        return len(self._proposals)
-
     def propose(self, ticket: object, kind: int, payload: bytes) -> None:
         """Put a command into this turn's proposals."""
         if not self._proposals:
@@ -124,7 +119,7 @@ class Driver:
         """Drive until cancelled; then write what is still gathered.
 
         Raises:
-            BackendError: a write failed; nothing may be answered any more.
+            ExceptionGroup: with a BackendError: the disk failed; nothing may be answered any more.
         """
         writer = self._writer = BatchWriter()
         try:
@@ -155,12 +150,7 @@ class Driver:
         self.put_in(Stopped())
         self._turn()
         while self._replica.statistics().overlay_rows:
-            for number, seconds, error in await writer.wait_written():
-                if error is not None:
-                    raise error
-                self._on_written(seconds)
-                self._inputs.append(Persisted(number))
-                self._turn()
+            await self._take_written(writer)
 
     async def _tick(self) -> None:
         """Let time pass: every heartbeat, and soon after effects were left without a batch."""
@@ -172,16 +162,19 @@ class Driver:
             self.put_in(Tick(self._monotonic()))
 
     async def _hear(self, writer: BatchWriter) -> None:
-        """Take batches that are on the disk, and let their entries be applied and answered."""
         while True:
-            for number, seconds, error in await writer.wait_written():
-                if error is not None:
-                    self._failure = error
-                    raise error
-                self._writing = False
-                self._on_written(seconds)
-                self._inputs.insert(0, Persisted(number))
-                self._turn()
+            await self._take_written(writer)
+
+    async def _take_written(self, writer: BatchWriter) -> None:
+        """Take batches that are on the disk, and let their entries be applied and answered."""
+        for number, seconds, error in await writer.wait_written():
+            if error is not None:
+                self._failure = error
+                raise error
+            self._writing = False
+            self._on_written(seconds)
+            self._inputs.insert(0, Persisted(number))
+            self._turn()
 
     def _turn(self) -> None:
         try:
