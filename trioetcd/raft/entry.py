@@ -72,12 +72,45 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class ConfState:
-    """Who votes. Sorted, so that nothing depends on the order of a set."""
+    """Who takes part, and how. Sorted, so that nothing depends on the order of a set.
+
+    Attributes:
+        voters: who votes and counts; in a joint configuration those of the new one.
+        learners: who gets entries only (dissertation, section 4.2.1).
+        voters_outgoing: the voters of the old configuration while a joint one is in force (paper,
+            section 6), otherwise empty.
+        learners_next: voters of the old configuration that become learners when it ends.
+    """
 
     voters: tuple[MemberID, ...]
+    learners: tuple[MemberID, ...] = ()
+    voters_outgoing: tuple[MemberID, ...] = ()
+    learners_next: tuple[MemberID, ...] = ()
 
     def __post_init__(self) -> None:
-        assert tuple(sorted(set(self.voters))) == self.voters, "voters are sorted and distinct"
+        for ids in (self.voters, self.learners, self.voters_outgoing, self.learners_next):
+            assert tuple(sorted(set(ids))) == ids, "members are sorted and distinct"
+        voting = {*self.voters, *self.voters_outgoing}
+        assert voting.isdisjoint(self.learners), "a learner does not vote"
+        assert set(self.learners_next) <= set(self.voters_outgoing), "demoted are old voters"
+        assert set(self.learners_next).isdisjoint(self.voters), "demoted vote no longer"
+
+    @property
+    def joint(self) -> bool:
+        """Whether two majorities are needed."""
+        return bool(self.voters_outgoing)
+
+    @property
+    def voting(self) -> tuple[MemberID, ...]:
+        """Everybody who votes, in the old or the new configuration, sorted."""
+        if not self.voters_outgoing:
+            return self.voters
+        return tuple(sorted({*self.voters, *self.voters_outgoing}))
+
+    @property
+    def members(self) -> tuple[MemberID, ...]:
+        """Everybody who gets entries, sorted."""
+        return tuple(sorted({*self.voters, *self.voters_outgoing, *self.learners}))
 
 
 def encode_group(first: int, term: int, datas: list[bytes]) -> bytes:
