@@ -23,12 +23,12 @@ import trio
 
 from trioetcd import cluster
 from trioetcd.cluster import Member
+from trioetcd.cluster.url import Url
 from trioetcd.frontend.admission import Frontend
 from trioetcd.node.credential_files import credential_files
 from trioetcd.node.notify import READY, STOPPING, notify
 from trioetcd.node.sentence import sentence_of
 from trioetcd.node.settings import Config
-from trioetcd.node.url import Url
 from trioetcd.pki import PkiError
 from trioetcd.ports import Backend, BackendError
 from trioetcd.replica import CorruptLog, Recovered, Replica, ReplicaConfig, bootstrap, recover

@@ -10,9 +10,9 @@ import shlex
 from collections.abc import Iterator
 from typing import Final
 
+from trioetcd.cluster.url import Url
 from trioetcd.node.flags import FLAGS, ConfigError, Status
 from trioetcd.node.settings import Config, Members
-from trioetcd.node.url import Url
 
 __all__ = ["validate"]
 
