@@ -17,6 +17,7 @@ from trioetcd.cluster import (
     encode_member,
     member_row,
 )
+from trioetcd.cluster.commands import MEMBER_CHANGES
 from trioetcd.cluster.rules import HEALTH_SECONDS, may_add, may_append, may_remove
 from trioetcd.errors import ErrorRow
 from trioetcd.schema import messages
@@ -197,5 +198,12 @@ def test_the_leader_refuses_what_would_be_refused_when_applied() -> None:
     new = Member(MemberID(9), "", ("https://9:2380",), is_learner=True)
     assert errors.TOO_MANY_LEARNERS is append(Addition(new, 1), members, *full)
     assert append(Addition(new, 2), members, *full) is None
+
+
+def test_the_leader_lets_pass_what_changes_no_members() -> None:
+    """Other commands are no business of the rules, and garbage is an error when it is applied."""
+    members = cluster(2, learners=1)
     put = messages.PutRequest(key=b"k").SerializeToString()
     assert may_append(1, put, members, {}, strict=True) is None
+    for kind in MEMBER_CHANGES:
+        assert may_append(kind, b"\xff", members, {}, strict=True) is None

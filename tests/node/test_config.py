@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trioetcd.cluster.url import Url
 from trioetcd.node.config import ConfigError, parse
+from trioetcd.url import Url
 
 
 def test_without_anything_a_member_is_secure_and_alone() -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from trioetcd.cluster.url import Url
 from trioetcd.node.arguments import read_arguments, read_environment
 from trioetcd.node.config_file import read_mapping
 from trioetcd.node.flag_table import EXPERIMENTAL, EXPERIMENTAL_GATES, FEATURE_GATES
 from trioetcd.node.flags import FLAGS, Flag, Kind, Status, Value, suggestion
 from trioetcd.node.settings import Config
+from trioetcd.url import Url
 
 NOT_IN_CONFIG = {"config-file", "version", "help"}
 IN_FILES = [flag for name, flag in FLAGS.items() if name not in NOT_IN_CONFIG]

@@ -20,6 +20,7 @@ from trioetcd.cluster.commands import (
     encode_refused,
 )
 from trioetcd.cluster.member import (
+    ClusterView,
     Member,
     cluster_id,
     decode_member,
@@ -39,6 +40,7 @@ __all__ = [
     "SERVER_VERSION",
     "Addition",
     "Change",
+    "ClusterView",
     "Member",
     "Membership",
     "Promotion",

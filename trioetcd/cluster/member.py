@@ -9,11 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha1
+from typing import NamedTuple
 
 from trioetcd.schema import messages
 from trioetcd.values import ClusterID, MemberID
 
-__all__ = ["Member", "cluster_id", "decode_member", "encode_member", "member_id", "to_message"]
+__all__ = [
+    "ClusterView",
+    "Member",
+    "cluster_id",
+    "decode_member",
+    "encode_member",
+    "member_id",
+    "to_message",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,13 @@ class Member:
     def is_started(self) -> bool:
         """Whether it has ever come far enough to tell its name (etcd's measure)."""
         return bool(self.name)
+
+
+class ClusterView(NamedTuple):
+    """A cluster as one of its members sees it, told to who wants to join."""
+
+    cluster_id: ClusterID
+    members: tuple[Member, ...]
 
 
 def member_id(peer_urls: Iterable[str], token: str, *, added_at: int | None = None) -> MemberID:

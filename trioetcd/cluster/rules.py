@@ -17,6 +17,7 @@ from trioetcd.cluster.commands import MEMBER_CHANGES, Promotion, decode_change
 from trioetcd.cluster.member import Member
 from trioetcd.cluster.membership import Membership
 from trioetcd.errors import ErrorRow
+from trioetcd.schema.messages import DecodeError
 from trioetcd.values import Index, MemberID
 
 __all__ = ["HEALTH_SECONDS", "Connected", "may_add", "may_append", "may_remove"]
@@ -96,13 +97,13 @@ def may_append(
         membership: the members as applied.
         progress: for every member, the leader too, the last entry known to be durable there.
         strict: whether the quorum must be safe (``--strict-reconfig-check``).
-
-    Raises:
-        DecodeError: the payload is none of this kind.
     """
     if kind not in MEMBER_CHANGES:
         return None
-    change = decode_change(kind, payload)
+    try:
+        change = decode_change(kind, payload)
+    except DecodeError:
+        return None  # another member sent it on; it will change nothing when it is applied
     if isinstance(change, Promotion):
         row = _may_promote(change.member, membership, progress, strict=strict)
         if row is not None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from trioetcd.cluster.url import Url, parse_urls
 from trioetcd.node.flag_table import EXPERIMENTAL, EXPERIMENTAL_GATES, TABLE
 from trioetcd.node.go_syntax import parse_bool, parse_duration, parse_int
+from trioetcd.url import Url, parse_urls
 
 __all__ = ["FLAGS", "ConfigError", "Flag", "Kind", "Status", "Value", "suggestion"]
 
