@@ -68,6 +68,7 @@ class KVAPI:
             return self._read_txn(caller, call, request)
 
         if validation.is_serializable(request):
+            server.refuse_learner()
             return read()
         return server.answer_when_current(caller, call, read)
 
@@ -134,6 +135,7 @@ class KVAPI:
 
     async def range_stream(self, _metadata: Metadata, stream: MessageStream) -> None:
         """RangeStream (etcd 3.7): the same read in chunks; the last one has header and count."""
+        self._server.refuse_learner()
         message = await stream.receive()
         if message is None:
             raise EtcdError(errors.CANCELED)
