@@ -50,7 +50,6 @@ REFUSALS = [
     ("--cert-file=c --key-file=k --client-cert-auth", "--client-cert-auth needs --trusted-ca-file"),
     ("--peer-cert-file=c --peer-key-file=k", "--peer-trusted-ca-file must be given, too"),
     ("--client-crl-file=f", "--client-crl-file is refused: revocation lists"),
-    ("--force-new-cluster", "--force-new-cluster is refused"),
     ("--discovery-srv=example.org", "list the members in --initial-cluster"),
     ("--enable-v2=true", "--enable-v2 is gone"),
 ]

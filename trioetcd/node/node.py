@@ -155,6 +155,8 @@ class _Node:
                     txn_operations_max=config.max_txn_ops,
                     quota_bytes=config.quota_bytes,
                     progress_seconds=config.watch_progress_notify_interval,
+                    strict_reconfig_check=config.strict_reconfig_check,
+                    learners_max=config.max_learners,
                 ),
                 metrics=Metrics(extensive=config.metrics == "extensive"),
             )
