@@ -46,6 +46,8 @@ __all__ = [
     "encode_meta",
     "force_commit",
     "group_key",
+    "link_crc",
+    "pack_meta",
     "recover",
 ]
 
@@ -60,8 +62,10 @@ CHAIN_BYTES_KEPT: Final = 2 * (16 << 20)
 """How many bytes of batches the chain reaches back: the two memtables that LevelDB may have to
 rebuild from its logs (16 MiB each, `storage.leveldb`)."""
 
-_META: Final = Struct(">IB8QqQB5Q")
-_LINK: Final = Struct(">IIIQQQ")
+_META: Final = Struct(">B8QqQB5Q")
+_LINK: Final = Struct(">IIQQQ")
+"""The rows without the checksum in front of them, which has four bytes."""
+
 _META_FORMAT: Final = 1
 
 
@@ -195,7 +199,12 @@ def group_key(first: int) -> bytes:
 
 def encode_meta(meta: Meta) -> bytes:
     """Give the stored form of row ``M``."""
-    body = _META.pack(0, _META_FORMAT, *meta)[4:]
+    return pack_meta(*meta)
+
+
+def pack_meta(*fields: int) -> bytes:
+    """Give the stored form of row ``M`` from the fields of a `Meta`, in their order."""
+    body = _META.pack(_META_FORMAT, *fields)
     return crc32(body).to_bytes(4, "big") + body
 
 
@@ -205,18 +214,24 @@ def decode_meta(value: bytes) -> Meta:
     Raises:
         CorruptLog: it is not what was written.
     """
-    if len(value) != _META.size or int.from_bytes(value[:4], "big") != crc32(value[4:]):
+    body = value[4:]
+    if len(body) != _META.size or int.from_bytes(value[:4], "big") != crc32(body):
         raise CorruptLog("the meta row is damaged: its checksum does not match")
-    fields = _META.unpack(value)
-    if fields[1] != _META_FORMAT:
-        raise CorruptLog(f"the meta row has the unknown format {fields[1]}")
-    return Meta(*fields[2:])
+    form, *fields = _META.unpack(body)
+    if form != _META_FORMAT:
+        raise CorruptLog(f"the meta row has the unknown format {form}")
+    return Meta(*fields)
 
 
 def encode_link(previous: int, meta_value: bytes, number: int, last: int, position: int) -> bytes:
     """Give the stored form of a link."""
-    body = _LINK.pack(0, previous, crc32(meta_value), number, last, position)[4:]
+    body = _LINK.pack(previous, crc32(meta_value), number, last, position)
     return crc32(body).to_bytes(4, "big") + body
+
+
+def link_crc(value: bytes) -> int:
+    """Give what the successor of a link chains to."""
+    return int.from_bytes(value[:4], "big")
 
 
 def decode_link(value: bytes, number: int) -> Link:
@@ -225,9 +240,11 @@ def decode_link(value: bytes, number: int) -> Link:
     Raises:
         CorruptLog: it is not what was written.
     """
-    if len(value) != _LINK.size or int.from_bytes(value[:4], "big") != crc32(value[4:]):
+    crc = link_crc(value)
+    body = value[4:]
+    if len(body) != _LINK.size or crc != crc32(body):
         raise CorruptLog(f"the link of batch {number} is damaged: its checksum does not match")
-    link = Link(*_LINK.unpack(value))
+    link = Link(crc, *_LINK.unpack(body))
     if link.number != number:
         raise CorruptLog(f"the link of batch {number} says it is of batch {link.number}")
     return link
