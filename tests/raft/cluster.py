@@ -250,27 +250,20 @@ class Node:
     def send(self) -> bool:
         """Put all that may leave into the bag."""
         messages = self.raft.take_messages()
+        some = bool(messages)
         for message in messages:
             self.cluster.check_promise(self, message)
         self.cluster.bag.extend(messages)
         for peer in self.raft.take_snapshots():
-            disk = self.disk
-            self.cluster.bag.append(
-                Snapshot(
-                    peer,
-                    self.id,
-                    self.raft.term,
-                    disk.applied,
-                    self.log.term(disk.applied),
-                    disk.conf,
-                    disk.state,
-                )
-            )
-            messages = messages or [PreVote(peer, self.id, Term(0), Index(0), Term(0))]
+            applied = self.log.applied
+            term = self.log.term(applied)
+            snapshot = (self.raft.term, applied, term, self.conf, self.state)
+            self.cluster.bag.append(Snapshot(peer, self.id, *snapshot))
+            some = True
         for context, index in self.raft.take_reads():
             assert index >= self.asked.pop(context), "a stale read"
             self.reads.append((context, index))
-        return bool(messages)
+        return some
 
     def read(self) -> int:
         """Ask for a linearizable read; give its context."""
@@ -335,8 +328,10 @@ class Cluster:
         self.written: dict[tuple[int, int], tuple[bytes, Term | None]] = {}
         self.applied: dict[int, tuple[Term, bytes]] = {}
         self.commits: dict[MemberID, Index] = {}
-        conf = ConfState(ids(*range(1, voters + 1)), ids(*range(voters + 1, voters + learners + 1)))
-        self.nodes = {member: Node(self, member, Disk(conf)) for member in conf.members}
+        self.conf = ConfState(
+            ids(*range(1, voters + 1)), ids(*range(voters + 1, voters + learners + 1))
+        )
+        self.nodes = {member: Node(self, member, Disk(self.conf)) for member in self.conf.members}
 
     def __getitem__(self, number: int) -> Node:
         return self.nodes[MemberID(number)]
@@ -381,13 +376,15 @@ class Cluster:
     def check_promise(self, node: Node, message: Message) -> None:
         """Durable before promised: what a message says must be on the disk already."""
         hard = node.disk.hard
+        if hard.term > message.term:
+            return  # It was so when it was said, and is too late to matter.
         match message:
             case PreVote() | PreVoteReply(granted=True):
                 return
             case RequestVote():
                 assert (hard.term, hard.vote) == (message.term, node.id)
             case RequestVoteReply(granted=True):
-                assert hard.term > message.term or (hard.vote == message.to)
+                assert (hard.term, hard.vote) == (message.term, message.to)
             case AppendEntriesReply(rejected=False) | InstallSnapshotReply(rejected=False):
                 last = max((group.last for group in node.disk.entries()), default=0)
                 assert message.index <= max(last, node.disk.first - 1)
@@ -484,9 +481,9 @@ class Cluster:
         return taken
 
     def add(self, number: int) -> Node:
-        """Start a member that knows nothing yet."""
+        """Start a member that knows the first configuration and no entry yet."""
         member = MemberID(number)
-        node = self.nodes[member] = Node(self, member, Disk(ConfState(())))
+        node = self.nodes[member] = Node(self, member, Disk(self.conf))
         return node
 
 
