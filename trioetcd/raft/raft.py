@@ -450,6 +450,8 @@ class Raft(State):
         if self.role != Role.LEADER:
             return
         if self.me not in conf_state.voting:
+            # The others must hear that this is committed: two of them may need it to elect one.
+            replication.broadcast_heartbeat(self)
             self.resign()
             return
         replication.track_members(self)
