@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from trioetcd.node.config import ConfigError, parse
-from trioetcd.node.url import Url
+from trioetcd.url import Url
 
 
 def test_without_anything_a_member_is_secure_and_alone() -> None:

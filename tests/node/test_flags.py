@@ -16,7 +16,7 @@ from trioetcd.node.config_file import read_mapping
 from trioetcd.node.flag_table import EXPERIMENTAL, EXPERIMENTAL_GATES, FEATURE_GATES
 from trioetcd.node.flags import FLAGS, Flag, Kind, Status, Value, suggestion
 from trioetcd.node.settings import Config
-from trioetcd.node.url import Url
+from trioetcd.url import Url
 
 NOT_IN_CONFIG = {"config-file", "version", "help"}
 IN_FILES = [flag for name, flag in FLAGS.items() if name not in NOT_IN_CONFIG]

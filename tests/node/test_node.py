@@ -18,14 +18,17 @@ import trio
 from tests.frontend.foreign import Client
 from tests.runtime.member import put_message
 from trioetcd import pki
+from trioetcd.cluster import Member
 from trioetcd.node.config import parse
 from trioetcd.node.node import _Node
+from trioetcd.replica import bootstrap
 from trioetcd.runtime.trace import Log
 from trioetcd.schema import messages
-from trioetcd.storage import DataDir
+from trioetcd.storage import DataDir, open_member_store
 from trioetcd.testing.certificates import make_certificates
 from trioetcd.testing.cluster import free_port, running_member
 from trioetcd.transport import tls
+from trioetcd.values import ClusterID, MemberID
 
 STOP_SECONDS = 1.5
 
@@ -87,9 +90,9 @@ async def client_of(port: int, data_dir: Path | None) -> Client:
     return client
 
 
-async def life(directory: Path, url: str, revisions: list[int]) -> int:
+async def life(directory: Path, url: str, revisions: list[int], *more: str) -> int:
     """Live once in this process: start, be put into over the network, be stopped by SIGTERM."""
-    config = parse(flags(directory, url), {})
+    config = parse([*flags(directory, url), *more], {})
     log = Log(outputs=())
     ended: list[int] = []
     port = int(url.rpartition(":")[2])
@@ -129,6 +132,22 @@ async def test_a_member_lives_twice(tmp_path: Path, scheme: str) -> None:
     revisions: list[int] = []
     directory = tmp_path / "d"
     assert await life(directory, url, revisions) == signal.SIGTERM
+    assert await life(directory, url, revisions) == signal.SIGTERM
+
+    assert [2, 3] == revisions
+
+
+async def test_the_last_member_of_a_cluster_goes_on_alone(tmp_path: Path) -> None:
+    """Its cluster is lost: told so, it serves at once, and it remembers that when not told."""
+    url = f"https://127.0.0.1:{free_port()}"
+    revisions: list[int] = []
+    directory = tmp_path / "d"
+    members = [Member(MemberID(n), f"m{n}", (f"https://127.0.0.1:{n}",)) for n in (1, 2, 3)]
+    with closing(DataDir.open(directory)) as data_dir:
+        with closing(open_member_store(data_dir)) as backend:
+            rows = bootstrap(cluster_id=ClusterID(7), member_id=MemberID(1), members=members)
+            backend.prepare(rows).write()
+    assert await life(directory, url, revisions, "--force-new-cluster") == signal.SIGTERM
     assert await life(directory, url, revisions) == signal.SIGTERM
 
     assert [2, 3] == revisions

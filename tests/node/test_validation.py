@@ -9,9 +9,19 @@ import pytest
 
 from trioetcd.node.config import ConfigError, parse
 from trioetcd.node.flags import FLAGS, Flag, Kind, Status
+from trioetcd.node.validation import check_initial_cluster
 
 CLIENT = "--advertise-client-urls=https://h:2379"
 PEERS = "--peer-cert-file=p --peer-key-file=k --peer-trusted-ca-file=c"
+FIRST_START = [
+    ("--initial-cluster=a=https://h:1", "does not hold this member, whose --name is 'default'"),
+    ("--name=a --initial-cluster=a=https://h:1,a=http://h:1", "a URL twice"),
+    (f"--name=a --initial-cluster=a=https://h:1,b=http://h:1 {PEERS}", "a URL twice"),
+    (
+        "--name=a --initial-cluster=a=https://h:1 --initial-advertise-peer-urls=https://i:1",
+        "the two must name the same URLs",
+    ),
+]
 REFUSALS = [
     ("--heartbeat-interval=0", "--heartbeat-interval must be more than 0 ms"),
     ("--election-timeout=0", "--election-timeout must be more than 0 ms"),
@@ -39,18 +49,7 @@ REFUSALS = [
     ("--trusted-ca-file=c", "--trusted-ca-file needs --cert-file"),
     ("--cert-file=c --key-file=k --client-cert-auth", "--client-cert-auth needs --trusted-ca-file"),
     ("--peer-cert-file=c --peer-key-file=k", "--peer-trusted-ca-file must be given, too"),
-    ("--initial-cluster=a=https://h:1", "does not hold this member, whose --name is 'default'"),
-    ("--name=a --initial-cluster=a=https://h:1,a=http://h:1", "a URL twice"),
-    (
-        "--name=a --initial-cluster=a=https://h:1 --initial-advertise-peer-urls=https://i:1",
-        "the two must name the same URLs",
-    ),
-    (
-        f"--name=a --initial-cluster=a=https://h:1,b=https://i:1 {PEERS}",
-        "names 2 members, and this version serves clusters of one member",
-    ),
     ("--client-crl-file=f", "--client-crl-file is refused: revocation lists"),
-    ("--force-new-cluster", "--force-new-cluster is refused"),
     ("--discovery-srv=example.org", "list the members in --initial-cluster"),
     ("--enable-v2=true", "--enable-v2 is gone"),
 ]
@@ -63,6 +62,23 @@ def test_settings_that_make_no_sense_are_refused(line: str, sentence: str) -> No
         parse(shlex.split(line), {})
 
     assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize(("line", "sentence"), FIRST_START)
+def test_what_matters_at_the_first_start_is_checked_then(line: str, sentence: str) -> None:
+    """Later starts go by what the cluster agreed on, so the same settings can be read."""
+    config = parse(shlex.split(line), {})
+    with pytest.raises(ConfigError, match=sentence):
+        check_initial_cluster(config)
+
+
+def test_members_of_a_cluster_are_accepted() -> None:
+    """Several members with peer certificates, in any order, this one under its own name."""
+    line = f"--name=b --initial-cluster=b=https://i:1,a=https://h:1,b=https://j:1 {PEERS}"
+    config = parse(shlex.split(line), {})
+    check_initial_cluster(config)
+    assert ["a", "b"] == [name for name, _ in config.members]
+    assert ["https://i:1", "https://j:1"] == list(map(str, config.initial_advertise_peer_urls))
 
 
 @pytest.mark.parametrize("flag", ["--initial-cluster-state=new", "--peer-auto-tls"])

@@ -15,7 +15,7 @@ def test_a_read_waits_for_its_index() -> None:
     reads.confirm(Index(5))
     reads.add(["b"], 0.0)
     reads.confirm(Index(7))
-    assert len(reads) == 2
+    assert reads.count == 2
     assert reads.readable(Index(4)) == []
     assert reads.readable(Index(6)) == ["a"]
     assert reads.readable(Index(7)) == ["b"]
@@ -35,4 +35,4 @@ def test_a_read_does_not_wait_for_ever() -> None:
     told += reads.fail(STOPPED)
     expected = [("a", TIMEOUT), ("b", TIMEOUT), ("c", STOPPED), ("d", STOPPED)]
     assert expected == [(t, out.row) for t, out in told if isinstance(out, EtcdError)]
-    assert not len(reads)
+    assert reads.count == 0

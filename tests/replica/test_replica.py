@@ -181,13 +181,16 @@ def test_entries_of_a_batch_are_bounded() -> None:
     running = member(batch_bytes_max=1000)
     running.propose(*[put(number, value=b"x" * 300) for number in range(7)])
     sizes = []
+    left = []
     while running.waiting is not None:
+        left.append(running.replica.statistics().waiting_bytes // 300)
         groups = [value for key, value in running.waiting.rows.items() if key[:1] == b"e"]
         sizes.append(sum(len(group) for group in groups if group is not None))
         running.persist()
     assert len(running.resolved) == 7
     assert max(sizes) <= 1100
     assert len(sizes) >= 3
+    assert left == [4, 1, 0, *[0] * (len(left) - 3)], "what waits is what no batch has taken"
 
 
 def test_overload_is_refused_not_queued() -> None:

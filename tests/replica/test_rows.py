@@ -11,18 +11,20 @@ from trioetcd.replica import CorruptLog, Recovered, check_chain, recover
 from trioetcd.replica.rows import (
     META_ROW,
     Meta,
+    bootstrap_joiner,
     chain_key,
     decode_link,
     decode_meta,
     encode_link,
     encode_meta,
+    force_commit,
     group_key,
 )
 from trioetcd.schema import messages
 from trioetcd.statemachine import CommandKind
 from trioetcd.storage.memory import MemoryBackend
 from trioetcd.testing.synchronous import Synchronous, new_rows
-from trioetcd.values import Index, Term
+from trioetcd.values import ClusterID, Index, MemberID, Term
 
 u64 = st.integers(0, 2**64 - 1)
 i64 = st.integers(-(2**63), 2**63 - 1)
@@ -83,6 +85,39 @@ def test_a_new_directory_holds_nothing_and_then_the_bootstrap() -> None:
     assert isinstance(recovered, Recovered)
     assert (recovered.hard_state.term, recovered.applied, recovered.first) == (1, 1, 2)
     assert (recovered.revision, recovered.batch, recovered.entries) == (1, 1, ())
+
+
+def test_a_joiners_directory_begins_before_every_log() -> None:
+    """Index 0, term 0, an empty store and a chain that can be checked."""
+    backend = disk({})
+    backend.prepare(bootstrap_joiner(cluster_id=ClusterID(7), member_id=MemberID(5))).write()
+    recovered = recover(backend)
+    assert recovered is not None
+    assert (0, 0, 0, 1) == (
+        recovered.last,
+        recovered.applied,
+        recovered.first_term,
+        recovered.first,
+    )
+    assert (7, 5, 1) == (recovered.cluster_id, recovered.member_id, recovered.revision)
+    assert (0, 0, 0) == tuple(recovered.hard_state)
+
+
+@pytest.mark.parametrize("datas", [[], [b"one", b"", b"two"]])
+def test_a_forced_batch_commits_the_whole_log(datas: list[bytes]) -> None:
+    """Entries and rows are added in one batch of the chain, and nothing before it is touched."""
+    backend = disk(SOUND)
+    before = recover(backend)
+    assert before is not None
+    backend.prepare(force_commit(before, {b"\x80x": b"row"}, datas)).write()
+    after = recover(backend)
+    assert after is not None
+    assert after.last == before.last + len(datas) == after.hard_state.commit
+    assert (before.batch + 1, before.applied) == (after.batch, after.applied)
+    assert before.hard_state[:2] == after.hard_state[:2]
+    assert backend.get(b"\x80x") == b"row"
+    added = [data for group in after.entries for data in group.datas][-len(datas) or 99 :]
+    assert datas == added
 
 
 def test_sound_rows_are_recovered() -> None:

@@ -23,12 +23,14 @@ class HealthAPI:
     def check(self, _caller: Sink, _call: int, _metadata: Metadata, message: bytes) -> bytes:
         """Check: the state now; only the empty service name is known."""
         request = messages.HealthCheckRequest.FromString(message)
+        self._server.refuse_learner()
         if request.service:
             raise EtcdError(ErrorRow("UnknownService", Code.NOT_FOUND, "unknown service"))
         return messages.HealthCheckResponse(status=SERVING).SerializeToString()
 
     async def watch(self, _metadata: Metadata, stream: MessageStream) -> None:
         """Watch: the state now; it changes only by ending, which ends the stream."""
+        self._server.refuse_learner()
         message = await stream.receive()
         service = messages.HealthCheckRequest.FromString(message or b"").service
         status = SERVICE_UNKNOWN if service else SERVING

@@ -68,6 +68,7 @@ class KVAPI:
             return self._read_txn(caller, call, request)
 
         if validation.is_serializable(request):
+            server.refuse_learner()
             return read()
         return server.answer_when_current(caller, call, read)
 
@@ -93,12 +94,25 @@ class KVAPI:
 
     def range(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> Answer:
         """Range: from the store as it stands, once it is current unless `serializable`."""
+        server = self._server
+        plain = _plain_get(message)
+        if plain is not None:
+            key, serializable = plain
+            if serializable or server.is_current():
+                return self._get(key)
+            return server.answer_when_current(caller, call, lambda: self._get(key))
         request = messages.RangeRequest.FromString(message)
         validation.check_range(request)
-        server = self._server
         if request.serializable or server.is_current():
             return self._range(caller, call, request)
         return server.answer_when_current(caller, call, lambda: self._range(caller, call, request))
+
+    def _get(self, key: bytes) -> bytes:
+        """Answer a plain get: what a cursor says of one key of now, without making one."""
+        store = self._store
+        field = store.current_kv(key)
+        header = self._server.header(store.revision)
+        return header if field is None else header + field + _ONE_KEY
 
     def _range(self, caller: Sink, call: int, request: messages.RangeRequest) -> Answer:
         server = self._server
@@ -134,6 +148,7 @@ class KVAPI:
 
     async def range_stream(self, _metadata: Metadata, stream: MessageStream) -> None:
         """RangeStream (etcd 3.7): the same read in chunks; the last one has header and count."""
+        self._server.refuse_learner()
         message = await stream.receive()
         if message is None:
             raise EtcdError(errors.CANCELED)
@@ -218,6 +233,31 @@ class _StepsCursor:
 
 JOIN_BYTES_MAX: Final = 256 * 1024
 """Larger answers stay in pieces: joining 100 MB would take 60 ms of the loop."""
+
+
+_ONE_KEY: Final = fastpath.range_tail(more=False, count=1)
+
+_KEY_TAG: Final = 0x0A
+_KEY_STOP_MAX: Final = 0x7F + 2
+_SERIALIZABLE: Final = messages.RangeRequest(serializable=True).SerializeToString()
+
+
+def _plain_get(message: bytes) -> tuple[bytes, bool] | None:
+    """Give key and `serializable` of a RangeRequest that says nothing else, or None.
+
+    That is nearly every get. The key is short, so its length is one octet, and with the tag
+    before it and one field or none behind it the bytes can mean nothing else.
+    """
+    size = len(message)
+    if size < 3 or message[0] != _KEY_TAG:
+        return None
+    stop = message[1] + 2
+    if 2 < stop <= _KEY_STOP_MAX:
+        if stop == size:
+            return message[2:], False
+        if message[stop:] == _SERIALIZABLE:
+            return message[2:stop], True
+    return None
 
 
 def answer(header: bytes, cursor: RangeCursor) -> bytes | list[bytes]:

@@ -39,6 +39,7 @@ class LeaseAPI:
     async def keep_alive(self, _metadata: Metadata, stream: MessageStream) -> None:
         """LeaseKeepAlive: each request renews; an unknown lease answers TTL 0."""
         server = self._server
+        server.refuse_learner()
         while (message := await stream.receive()) is not None:
             lease = messages.LeaseKeepAliveRequest.FromString(message).ID
             ttl = server.renew(lease)

@@ -38,7 +38,7 @@ class MaintenanceAPI:
             raftAppliedIndex=replica.applied_index,
             errors=server.complaints(),
             dbSizeInUse=size.in_use,
-            isLearner=False,
+            isLearner=server.is_learner,
             storageVersion=STORAGE_VERSION,
             dbSizeQuota=server.limits.quota_bytes,
             downgradeInfo=messages.DowngradeInfo(enabled=False),
@@ -48,6 +48,7 @@ class MaintenanceAPI:
     def defragment(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> None:
         """Defragment: hand LevelDB's deleted rows back to the disk; nobody waits but the caller."""
         messages.DefragmentRequest.FromString(message)
+        self._server.refuse_learner()
 
         def done() -> None:
             caller.answer(call, b"")

@@ -1,32 +1,58 @@
 """Who the cluster is: its members, the numbers that name them, the versions they answer for.
 
-What must not live here: consensus (`raft` knows voters as numbers only), and anything that talks
+What must not live here: consensus (`raft` knows members as numbers only), and anything that talks
 to a member.
 """
 
 from __future__ import annotations
 
-from trioetcd.cluster.member import Member, cluster_id, decode_member, encode_member, member_id
-from trioetcd.cluster.membership import (
+from trioetcd.cluster.commands import (
+    CONF_CHANGES,
     MEMBER_ATTRIBUTES,
-    MEMBER_TABLE,
-    Membership,
+    REFUSED,
+    Addition,
+    Change,
+    Promotion,
+    Removal,
+    Update,
     attributes_command,
-    member_row,
+    encode_change,
+    encode_refused,
 )
+from trioetcd.cluster.member import (
+    ClusterView,
+    Member,
+    cluster_id,
+    decode_member,
+    encode_member,
+    member_id,
+    to_message,
+)
+from trioetcd.cluster.membership import MEMBER_TABLE, Membership, member_row
 from trioetcd.cluster.version import CLUSTER_VERSION, SERVER_VERSION
 
 __all__ = [
     "CLUSTER_VERSION",
+    "CONF_CHANGES",
     "MEMBER_ATTRIBUTES",
     "MEMBER_TABLE",
+    "REFUSED",
     "SERVER_VERSION",
+    "Addition",
+    "Change",
+    "ClusterView",
     "Member",
     "Membership",
+    "Promotion",
+    "Removal",
+    "Update",
     "attributes_command",
     "cluster_id",
     "decode_member",
+    "encode_change",
     "encode_member",
+    "encode_refused",
     "member_id",
     "member_row",
+    "to_message",
 ]

@@ -9,11 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha1
+from typing import NamedTuple
 
 from trioetcd.schema import messages
 from trioetcd.values import ClusterID, MemberID
 
-__all__ = ["Member", "cluster_id", "decode_member", "encode_member", "member_id"]
+__all__ = [
+    "ClusterView",
+    "Member",
+    "cluster_id",
+    "decode_member",
+    "encode_member",
+    "member_id",
+    "to_message",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,18 @@ class Member:
     peer_urls: tuple[str, ...]
     client_urls: tuple[str, ...] = ()
     is_learner: bool = False
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it has ever come far enough to tell its name (etcd's measure)."""
+        return bool(self.name)
+
+
+class ClusterView(NamedTuple):
+    """A cluster as one of its members sees it, told to who wants to join."""
+
+    cluster_id: ClusterID
+    members: tuple[Member, ...]
 
 
 def member_id(peer_urls: Iterable[str], token: str, *, added_at: int | None = None) -> MemberID:
@@ -58,15 +79,20 @@ def _first_eight(data: bytes) -> int:
     return int.from_bytes(sha1(data, usedforsecurity=False).digest()[:8], "big")
 
 
-def encode_member(member: Member) -> bytes:
-    """Give the stored form: the API's own Member message."""
+def to_message(member: Member) -> messages.Member:
+    """Give the API's form of a member."""
     return messages.Member(
         ID=member.id,
         name=member.name,
         peerURLs=member.peer_urls,
         clientURLs=member.client_urls,
         isLearner=member.is_learner,
-    ).SerializeToString()
+    )
+
+
+def encode_member(member: Member) -> bytes:
+    """Give the stored form: the API's own Member message, which is never empty."""
+    return to_message(member).SerializeToString()
 
 
 def decode_member(data: bytes) -> Member:

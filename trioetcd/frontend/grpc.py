@@ -31,6 +31,8 @@ __all__ = ["GrpcConnection"]
 TURN_SECONDS: Final = 0.002
 """How long a connection's reads may take before others have their turn."""
 
+_OK: Final = Code.OK  # looking up a member of an enumeration is a call in Python 3.11
+
 
 class GrpcConnection:
     """One client over HTTP/2.
@@ -85,12 +87,12 @@ class GrpcConnection:
     def answer(self, call: int, response: bytes, /) -> None:
         """Queue the answer of a unary call."""
         self._codec.answer(call, response)
-        self._finished(call, Code.OK)
+        self._finished(call, _OK)
 
     def answer_pieces(self, call: int, pieces: list[bytes], /) -> None:
         """Queue a large answer."""
         self._codec.answer_pieces(call, pieces)
-        self._finished(call, Code.OK)
+        self._finished(call, _OK)
 
     def fail(self, call: int, error: Exception, /) -> None:
         """Queue an error as the answer."""
@@ -174,7 +176,7 @@ class GrpcConnection:
                     return
                 while self._rest:
                     await trio.lowlevel.checkpoint()
-                    self._serve(self._rest)
+                    self._serve(self._rest, self._now())
                 if self._owing:
                     # A PING alone: the call it announces is usually right behind it (grpc-go
                     # measures the line so), and then one write does for both.
@@ -214,15 +216,14 @@ class GrpcConnection:
             self._owing = True
             return not self._codec.finished
         self._owing = False
-        self._serve(events)
+        self._serve(events, now)
         return not self._codec.finished
 
-    def _serve(self, events: list[ServerEvent]) -> None:
+    def _serve(self, events: list[ServerEvent], now: float) -> None:
         """Run the handlers of a turn's events, and leave the rest to the next one when it is long.
 
         Reads are done on the spot, so a flood of large ones must not become one long turn.
         """
-        now = self._now()
         waiting = False
         unary = self._router.unary
         counted = self._calls

@@ -48,7 +48,7 @@ class _Condition:
         return bool(self._server.replica.leader)
 
     def is_learner(self) -> bool:
-        return False
+        return self._server.is_learner
 
     def read_error(self, *, serializable: bool) -> str | None:
         replica = self._server.replica

@@ -18,7 +18,7 @@ import trio
 import trio_websocket
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
-from trioetcd.errors import HTTP_STATUS, Code
+from trioetcd.errors import HTTP_STATUS, Code, EtcdError
 from trioetcd.mvcc import WatchSession
 from trioetcd.runtime.server import Server
 from trioetcd.schema import messages, protojson
@@ -73,11 +73,14 @@ class WatchDoor:
     async def _watch(self, connection: WebSocketConnection, scope: trio.CancelScope) -> None:
         watch = _SocketWatch(connection)
         try:
-            await self._server.watch(watch)
+            try:
+                await self._server.watch(watch)
+            except EtcdError as error:
+                await watch.send_error(error.code, error.text)
+            except _GarbageError as error:
+                await watch.send_error(Code.INVALID_ARGUMENT, str(error))
+                await connection.aclose(code=INVALID_DATA, reason="not a watch request")
             await connection.aclose()
-        except _GarbageError as error:
-            await watch.send_error(Code.INVALID_ARGUMENT, str(error))
-            await connection.aclose(code=INVALID_DATA, reason="not a watch request")
         except ConnectionClosed:
             pass
         scope.cancel()

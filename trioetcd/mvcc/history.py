@@ -6,6 +6,7 @@ watchers; older ones are read back and look the same. Nothing here decides who s
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 from trioetcd.mvcc.layout import (
@@ -50,7 +51,7 @@ class Ring:
 
     def __init__(self, last: int, limit: int = HISTORY_BYTES) -> None:
         self._events: dict[int, list[Event]] = {}
-        self._sizes: dict[int, int] = {}
+        self._sizes: deque[int] = deque()
         self._limit = limit
         self.last = last
         self.first = last + 1
@@ -64,11 +65,11 @@ class Ring:
             if previous is not None:
                 size += len(previous)
         self._events[revision] = events
-        self._sizes[revision] = size
+        self._sizes.append(size)
         self.last = revision
         size += self.size
         while size > self._limit and self.first < revision:
-            size -= self._sizes.pop(self.first)
+            size -= self._sizes.popleft()
             del self._events[self.first]
             self.first += 1
         self.size = size

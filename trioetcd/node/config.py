@@ -14,8 +14,8 @@ from trioetcd.node.arguments import Given, merge_gates, read_arguments, read_env
 from trioetcd.node.config_file import flag_line_of, read_mapping
 from trioetcd.node.flags import FLAGS, ConfigError, Value
 from trioetcd.node.settings import Config, Members
-from trioetcd.node.url import Url, parse_url
 from trioetcd.node.validation import validate
+from trioetcd.url import Url, parse_url
 
 __all__ = ["Config", "ConfigError", "configure", "load_file", "parse"]
 

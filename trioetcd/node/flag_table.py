@@ -35,7 +35,7 @@ election-timeout uint 1000 works
     Milliseconds without a leader before an election; at least 5 heartbeats, at most 50000.
 initial-election-tick-advance bool true idle
     Shorten the first election timeout after a start.
-    ! a lone member elects itself at once
+    ! members of a cluster wait for the whole of it; a lone member elects itself at once
 listen-peer-urls urls https://localhost:2380 works
     Where to listen for other members, if there are any. http:// is taken as a name: peers always
     speak TLS.
@@ -88,10 +88,10 @@ enable-grpc-gateway bool true idle
     ! there is no JSON gateway yet
 raft-read-timeout duration 5s idle
     Read timeout of connections between members; at least 5s.
-    ! this version serves clusters of one member
+    ! a dead connection is noticed within an election timeout, whatever this says
 raft-write-timeout duration 5s idle
     Write timeout of connections between members; at least 5s.
-    ! this version serves clusters of one member
+    ! a dead connection is noticed within an election timeout, whatever this says
 feature-gates string - idle
     Features to turn on or off, as Name=true,Other=false.
     ! no feature of the list can be switched yet
@@ -100,7 +100,7 @@ feature-gates string - idle
 initial-advertise-peer-urls urls https://localhost:2380 works
     Peer URLs of this member, as told to the other members.
 initial-cluster string - works
-    All members at the start, as name=url,name=url; default: this member alone.
+    All members at the first start, as name=url,name=url; default: this member alone.
 initial-cluster-state new|existing new works
     Whether the members start a cluster or join one; looked at on the first start only.
 initial-cluster-token string etcd-cluster works
@@ -174,12 +174,11 @@ discovery string - removed
 discovery-proxy string - removed
     HTTP proxy towards a v2 discovery service.
     ! v2 discovery ended with etcd 3.5
-strict-reconfig-check bool true idle
+strict-reconfig-check bool true works
     Refuse membership changes that would lose the quorum.
-    ! this version serves clusters of one member
 pre-vote bool true idle
     Ask before an election whether it could be won.
-    ! this version serves clusters of one member
+    ! every election begins so; a member that was cut off must not disturb the others
 auto-compaction-retention string 0 idle
     How much history to keep: a duration, or hours, or revisions; 0 keeps everything.
     ! automatic compaction does not work yet; compact by hand with `etcdctl compact`
@@ -231,11 +230,11 @@ peer-client-cert-auth bool true works
 peer-client-cert-file string - idle
     @ peer-transport-security.client-cert-file
     Certificate for connections to other members, instead of --peer-cert-file.
-    ! this version serves clusters of one member
+    ! members show each other --peer-cert-file, whichever side dials
 peer-client-key-file string - idle
     @ peer-transport-security.client-key-file
     Key of --peer-client-cert-file.
-    ! this version serves clusters of one member
+    ! members show each other --peer-cert-file, whichever side dials
 peer-trusted-ca-file string - works
     @ peer-transport-security.trusted-ca-file
     CA of all members' certificates.
@@ -331,10 +330,10 @@ distributed-tracing-sampling-rate int 0 idle
 [Features]
 corrupt-check-time duration 0s idle
     Time between comparisons of all members' data.
-    ! this version serves clusters of one member; damaged rows are found by their checksums
+    ! members are not compared yet; damaged rows are found by their checksums
 compact-hash-check-time duration 1m idle
     Time between comparisons of the members' compaction hashes.
-    ! this version serves clusters of one member; damaged rows are found by their checksums
+    ! members are not compared yet; damaged rows are found by their checksums
 compaction-batch-limit int 1000 idle
     Revisions removed in one step of a compaction.
     ! a step is bounded by the time it takes
@@ -349,9 +348,8 @@ warning-apply-duration duration 100ms idle
 bootstrap-defrag-threshold-megabytes uint 0 idle
     Defragment at a start that frees so much.
     ! the database gives space back by itself
-max-learners int 1 idle
-    Most learners in the cluster.
-    ! this version serves clusters of one member
+max-learners int 1 works
+    Most learners in the cluster; the number given to the member that is asked counts.
 downgrade-check-time duration 5s idle
     Time between two looks at a downgrade's state.
     ! there is nothing to downgrade to
@@ -362,9 +360,8 @@ v2-deprecation string not-yet idle
     ! there is no v2 store
 
 [Unsafe]
-force-new-cluster bool false refused
-    Start a cluster of one from a member of a larger one.
-    ! this version serves clusters of one member, which need no force
+force-new-cluster bool false works
+    Remove all other members at the start, and go on alone; none of them may run ever again.
 unsafe-no-fsync bool false idle
     Answer before data is on the disk.
     ! every answer waits until its data is on the disk

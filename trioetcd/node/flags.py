@@ -13,7 +13,7 @@ from typing import Final
 
 from trioetcd.node.flag_table import EXPERIMENTAL, EXPERIMENTAL_GATES, TABLE
 from trioetcd.node.go_syntax import parse_bool, parse_duration, parse_int
-from trioetcd.node.url import Url, parse_urls
+from trioetcd.url import Url, parse_urls
 
 __all__ = ["FLAGS", "ConfigError", "Flag", "Kind", "Status", "Value", "suggestion"]
 

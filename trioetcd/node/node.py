@@ -14,24 +14,23 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Final
 
 import trio
 
-from trioetcd import cluster
-from trioetcd.cluster import Member
+from trioetcd.cluster import ClusterView
 from trioetcd.frontend.admission import Frontend
+from trioetcd.node.bootstrap import CannotStart, first_rows, force_new_cluster
 from trioetcd.node.credential_files import credential_files
 from trioetcd.node.notify import READY, STOPPING, notify
 from trioetcd.node.sentence import sentence_of
 from trioetcd.node.settings import Config
-from trioetcd.node.url import Url
 from trioetcd.pki import PkiError
 from trioetcd.ports import Backend, BackendError
-from trioetcd.replica import CorruptLog, Recovered, Replica, ReplicaConfig, bootstrap, recover
+from trioetcd.replica import CorruptLog, Recovered, Replica, ReplicaConfig, recover
 from trioetcd.runtime import garbage
 from trioetcd.runtime.clock import SystemClock, SystemEntropy
 from trioetcd.runtime.metrics import Metrics
@@ -41,6 +40,7 @@ from trioetcd.runtime.trace import Log, open_outputs
 from trioetcd.storage import DataDir, DataDirError, ExitCode, open_member_store, remember_identity
 from trioetcd.transport.credentials import Contexts, load
 from trioetcd.transport.listener import Accepted, Address, Listener, open_sockets
+from trioetcd.url import Url
 from trioetcd.values import SERVER_VERSION
 from trioetcd.wire import Limits
 
@@ -59,18 +59,6 @@ GRPC_OVERHEAD_BYTES: Final = 512 * 1024
 
 CREDENTIALS_REFUSED: Final = 79
 """Exit code when a certificate or key is damaged, expired, or not what it must be."""
-
-
-class CannotStart(Exception):  # noqa: N818 - it says what is, like the sentence it carries
-    """The member cannot start or go on; the sentence says why and what to do.
-
-    Attributes:
-        exit_code: of the process.
-    """
-
-    def __init__(self, sentence: str, exit_code: int) -> None:
-        super().__init__(sentence)
-        self.exit_code = exit_code
 
 
 def run(config: Config) -> int:
@@ -158,7 +146,7 @@ class _Node:
         contexts = self._credentials()
         with closing(self._open_backend()) as backend:
             server = Server(
-                replica=self._replica(backend),
+                replica=await self._replica(backend),
                 backend=backend,
                 clock=self._clock,
                 entropy=self._entropy,
@@ -167,6 +155,8 @@ class _Node:
                     txn_operations_max=config.max_txn_ops,
                     quota_bytes=config.quota_bytes,
                     progress_seconds=config.watch_progress_notify_interval,
+                    strict_reconfig_check=config.strict_reconfig_check,
+                    learners_max=config.max_learners,
                 ),
                 metrics=Metrics(extensive=config.metrics == "extensive"),
             )
@@ -197,11 +187,11 @@ class _Node:
             self._log.warn(warning)
         return backend
 
-    def _replica(self, backend: Backend) -> Replica:
+    async def _replica(self, backend: Backend) -> Replica:
         config = self._config
         replica = Replica(
             backend=backend,
-            recovered=self._recovered(backend),
+            recovered=await self._recovered(backend),
             config=ReplicaConfig(
                 name=config.name,
                 client_urls=tuple(str(url) for url in config.advertise_client_urls),
@@ -225,38 +215,37 @@ class _Node:
         )
         return replica
 
-    def _recovered(self, backend: Backend) -> Recovered:
+    async def _recovered(self, backend: Backend) -> Recovered:
         recovered = recover(backend)
-        if recovered is not None:
+        if recovered is None:
+            first = await first_rows(self._config, self._ask_members)
+            backend.prepare(first.rows).write()
+            remember_identity(self._data_dir, first.cluster_id, first.member_id)
+        elif self._config.force_new_cluster:
+            rows = force_new_cluster(backend, recovered)
+            if rows is None:
+                return recovered
+            self._log.warn(
+                "forcing restart member",
+                **{
+                    "cluster-id": f"{recovered.cluster_id:x}",
+                    "local-member-id": f"{recovered.member_id:x}",
+                    "commit-index": recovered.last,
+                },
+            )
+            backend.prepare(rows).write()
+        else:
             return recovered
-        if self._config.initial_cluster_state == "existing":
-            raise CannotStart(
-                f"--initial-cluster-state=existing, but {self._config.data_path} holds no member; "
-                f"this version cannot join a cluster: start with --initial-cluster-state=new",
-                1,
-            )
-        token = self._config.initial_cluster_token
-        members = []
-        own = None
-        for name, urls in self._config.members:
-            peer_urls = tuple(str(url) for url in urls)
-            member = Member(
-                id=cluster.member_id(peer_urls, token),
-                name="",
-                peer_urls=peer_urls,
-                client_urls=(),
-                is_learner=False,
-            )
-            members.append(member)
-            if name == self._config.name:
-                own = member
-        assert own is not None, "the configuration has been checked"
-        cluster_id = cluster.cluster_id(member.id for member in members)
-        backend.prepare(bootstrap(cluster_id=cluster_id, member_id=own.id, members=members)).write()
-        remember_identity(self._data_dir, cluster_id, own.id)
         recovered = recover(backend)
         assert recovered is not None
         return recovered
+
+    async def _ask_members(self, urls: Sequence[Url]) -> ClusterView | None:
+        raise CannotStart(
+            f"--initial-cluster names other members, at {', '.join(map(str, urls))}, and this "
+            f"version serves clusters of one member",
+            1,
+        )
 
     # Serving
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from trioetcd.node.url import Url
+from trioetcd.url import Url
 
 __all__ = ["Config", "Members"]
 

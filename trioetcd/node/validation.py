@@ -12,9 +12,9 @@ from typing import Final
 
 from trioetcd.node.flags import FLAGS, ConfigError, Status
 from trioetcd.node.settings import Config, Members
-from trioetcd.node.url import Url
+from trioetcd.url import Url
 
-__all__ = ["validate"]
+__all__ = ["check_initial_cluster", "validate"]
 
 _ELECTION_MS_MAX: Final = 50_000
 _ELECTION_PER_HEARTBEAT: Final = 5
@@ -37,7 +37,6 @@ def validate(config: Config) -> tuple[str, ...]:
     warnings += _check_plaintext(config)
     warnings += _check_client_tls(config)
     warnings += _check_peer_tls(config)
-    _check_members(config)
     if config.name == FLAGS["name"].default and len(config.members) > 1:
         warnings.append("--name is left at its default; give every member a name of its own")
     return tuple(warnings)
@@ -219,11 +218,6 @@ def _check_peer_tls(config: Config) -> Iterator[str]:
             f"certificates of all members first: {_certs_init(config.members)} and give each "
             f"member its --peer-cert-file, --peer-key-file and --peer-trusted-ca-file",
         )
-    if several:
-        raise ConfigError(
-            f"--initial-cluster names {len(config.members)} members, and this version serves "
-            f"clusters of one member",
-        )
     if config.peer_auto_tls and not missing:
         yield "--peer-auto-tls has no effect, since --peer-cert-file is given"
     if not config.peer_client_cert_auth:
@@ -235,7 +229,14 @@ def _certs_init(members: Members) -> str:
     return f"`trioetcd certs init --out certs {hosts}`"
 
 
-def _check_members(config: Config) -> None:
+def check_initial_cluster(config: Config) -> None:
+    """Check what --initial-cluster says of a member that starts for the first time.
+
+    Later starts go by what the cluster has agreed on since, so that nothing here matters then.
+
+    Raises:
+        ConfigError: the member must not begin with it.
+    """
     names = dict(config.members)
     if config.name not in names:
         raise ConfigError(

@@ -14,7 +14,7 @@ from trioetcd.errors import EtcdError
 from trioetcd.raft import Raft
 from trioetcd.replica.inputs import Ticket
 from trioetcd.replica.outputs import Outputs
-from trioetcd.statemachine import COMMAND_FORMAT, HEAD, Applier, Steps
+from trioetcd.statemachine import COMMAND_FORMAT, HEAD, HEAD_SIZE, Applier, Steps
 from trioetcd.values import Index
 
 __all__ = ["APPLY_CHUNK", "Applying"]
@@ -24,6 +24,8 @@ APPLY_CHUNK: Final = 64
 
 STEP_ENTRIES_MAX: Final = 512
 """Entries one step applies at most, for drivers that give no measure of time."""
+
+_unpack_head = HEAD.unpack_from
 
 
 class Applying:
@@ -71,10 +73,12 @@ class Applying:
         """Apply what there is, until it is done or time is up."""
         log = self._log
         left = STEP_ENTRIES_MAX
+        # Neither mark moves while entries are applied.
+        upto = min(log.commit, log.stable)
         while self._steps is None or self._resume(outputs, overdue):
-            datas = self._raft.committed()
-            if not datas or left <= 0:
+            if log.applied >= upto or left <= 0:
                 break
+            datas = self._raft.committed()
             self._apply(datas, outputs)
             left -= len(datas)
             if overdue():
@@ -83,37 +87,36 @@ class Applying:
         if published:
             outputs.published.extend(published)
             published.clear()
-        if self._steps is not None or log.applied < min(log.commit, log.stable):
+        if self._steps is not None or log.applied < upto:
             outputs.more = True
 
     def _apply(self, datas: list[bytes], outputs: Outputs) -> None:
         """Apply entries in order; stops early at one that takes more than one slice."""
         apply = self._applier.apply
-        unpack = HEAD.unpack_from
-        size = HEAD.size
         boot = self._boot
         take = self._waiting.pop
         resolve = outputs.resolved.append
         start = self._log.applied
-        done = 0
+        done = size_done = 0
         for data in datas:
             done += 1
             if not data:
                 self._raft.advance(Index(start + done))
                 self._on_empty()
                 continue
-            form, kind, _, origin, counter = unpack(data)
+            form, kind, _, origin, counter = _unpack_head(data)
             assert form == COMMAND_FORMAT, "an entry of a later version"
             ticket = take(counter, None) if origin == boot else None
-            outcome = apply(kind, data[size:], answer=ticket is not None)
+            outcome = apply(kind, data[HEAD_SIZE:], answer=ticket is not None)
             if not isinstance(outcome, (tuple, EtcdError)):
                 done -= 1
                 self._steps = (outcome, ticket)
                 break
             if ticket is not None:
                 resolve((ticket, outcome))
+            size_done += len(data)
         # A put leaves its value once in the current table and its predecessor in the old one.
-        self.effect_bytes += 2 * sum(map(len, datas[:done]))
+        self.effect_bytes += 2 * size_done
         self._raft.advance(Index(start + done))
 
     def _resume(self, outputs: Outputs, overdue: Callable[[], bool]) -> bool:

@@ -12,14 +12,13 @@ from trioetcd.replica.outputs import Persist
 from trioetcd.replica.overlay import Overlay
 from trioetcd.replica.rows import (
     META_ROW,
-    Meta,
     Recovered,
     chain_key,
     encode_link,
-    encode_meta,
     group_key,
+    link_crc,
+    pack_meta,
 )
-from trioetcd.values import Revision
 
 __all__ = ["Batches"]
 
@@ -43,6 +42,8 @@ class Batches:
         self._epoch = recovered.epoch[0]
         self._cluster_id = recovered.cluster_id
         self._member_id = recovered.member_id
+        self._applied_term = recovered.applied_term
+        self._first_term = recovered.first_term
 
     def cut(
         self,
@@ -50,8 +51,8 @@ class Batches:
         ready: Ready,
         log: Log,
         *,
-        revision: Revision,
-        compact_revision: Revision,
+        revision: int,
+        compact_revision: int,
     ) -> Persist:
         """Turn what was gathered, and what Raft wants persisted, into the next batch."""
         keeping = self.housekeeping
@@ -67,34 +68,37 @@ class Batches:
         first = keeping.retire_groups(rows, applied)
         if first != log.first:
             log.compact(first)
+            self._first_term = log.term(first - 1)
         chain_first = keeping.retire_links(rows)
         size = sum(map(len, rows)) + sum(map(len, filter(None, rows.values())))
         position = keeping.batch_cut(number, size)
         term, vote, commit = ready.hard_state
         assert commit >= applied
-        meta = encode_meta(
-            Meta(
-                number,
-                chain_first,
-                term,
-                vote,
-                # The commit index may be known to lie beyond what this batch makes durable here.
-                min(commit, last),
-                applied,
-                log.term(applied),
-                revision,
-                compact_revision,
-                position,
-                self._epoch,
-                first,
-                log.term(first - 1),
-                last,
-                self._cluster_id,
-                self._member_id,
-            )
+        # Terms never go back: what is applied in the log's last term stays in it.
+        if self._applied_term != log.last_term:
+            self._applied_term = log.term(applied)
+        # In the order of `Meta`.
+        meta = pack_meta(
+            number,
+            chain_first,
+            term,
+            vote,
+            # The commit index may be known to lie beyond what this batch makes durable here.
+            min(commit, last),
+            applied,
+            self._applied_term,
+            revision,
+            compact_revision,
+            position,
+            self._epoch,
+            first,
+            self._first_term,
+            last,
+            self._cluster_id,
+            self._member_id,
         )
         link = encode_link(self._crc, meta, number, last, position)
-        self._crc = int.from_bytes(link[:4], "big")
+        self._crc = link_crc(link)
         rows[META_ROW] = meta
         rows[chain_key(number)] = link
         return Persist(number, rows)

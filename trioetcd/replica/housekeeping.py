@@ -83,6 +83,8 @@ class Housekeeping:
         if applied - self.first + 1 >= self._snapshot_count + self._catch_up_entries:
             self._target = Index(applied - self._catch_up_entries + 1)
         oversize = self.log_bytes > self._log_bytes_max
+        if self.first >= self._target and not oversize:
+            return self.first
         for _ in range(GROUPS_PER_BATCH):
             # The last group always stays: its successor is not known to begin anywhere yet.
             if len(groups) < 2:
@@ -106,10 +108,12 @@ class Housekeeping:
         marks = self._marks
         while len(marks) > 1 and self.position - marks[1][1] > CHAIN_BYTES_KEPT:
             marks.popleft()
-        upto = min(marks[0][0], self.chain_first + LINKS_PER_BATCH)
-        for number in range(self.chain_first, upto):
-            rows[chain_key(number)] = None
-        self.chain_first = max(self.chain_first, upto)
+        oldest = marks[0][0]
+        if self.chain_first < oldest:
+            upto = min(oldest, self.chain_first + LINKS_PER_BATCH)
+            for number in range(self.chain_first, upto):
+                rows[chain_key(number)] = None
+            self.chain_first = upto
         return self.chain_first
 
     def batch_cut(self, number: int, size: int) -> int:

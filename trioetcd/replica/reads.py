@@ -19,20 +19,22 @@ __all__ = ["Reads"]
 class Reads:
     """Reads that wait: first for an index, then for the store to reach it.
 
+    Attributes:
+        count: how many there are.
+
     Args:
         timeout: seconds after which a read is told that it waited in vain.
     """
 
     def __init__(self, *, timeout: float) -> None:
+        self.count = 0
         self._timeout = timeout
         self._gathering: list[tuple[float, Ticket]] = []
         self._waiting: deque[tuple[Index, float, Ticket]] = deque()
 
-    def __len__(self) -> int:
-        return len(self._gathering) + len(self._waiting)
-
     def add(self, tickets: list[Ticket], now: float) -> None:
         """Take reads that want an index."""
+        self.count += len(tickets)
         deadline = now + self._timeout
         self._gathering.extend((deadline, ticket) for ticket in tickets)
 
@@ -47,6 +49,7 @@ class Reads:
         waiting = self._waiting
         while waiting and waiting[0][0] <= applied:
             tickets.append(waiting.popleft()[2])
+        self.count -= len(tickets)
         return tickets
 
     def expire(self, now: float) -> list[Resolved]:
@@ -57,6 +60,7 @@ class Reads:
             expired.append((waiting.popleft()[2], EtcdError(TIMEOUT)))
         while self._gathering and self._gathering[0][0] <= now:
             expired.append((self._gathering.pop(0)[1], EtcdError(TIMEOUT)))
+        self.count -= len(expired)
         return expired
 
     def fail(self, row: ErrorRow) -> list[Resolved]:
@@ -65,4 +69,5 @@ class Reads:
         failed += [(ticket, EtcdError(row)) for _, ticket in self._gathering]
         self._waiting.clear()
         self._gathering.clear()
+        self.count = 0
         return failed

@@ -16,7 +16,7 @@ stretch of its log silently, and what follows would otherwise look sound.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from struct import Struct
 from typing import Final, NamedTuple
@@ -24,7 +24,7 @@ from zlib import crc32
 
 from trioetcd.cluster import Member, encode_member, member_row
 from trioetcd.ports import EPOCH_FIRST, FIRST_ROW, LAST_ROW, ReadView
-from trioetcd.raft import CorruptGroupError, Group, HardState, decode_group
+from trioetcd.raft import CorruptGroupError, Group, HardState, decode_group, encode_group
 from trioetcd.values import ClusterID, Index, MemberID, Revision, Term
 
 __all__ = [
@@ -37,13 +37,17 @@ __all__ = [
     "Meta",
     "Recovered",
     "bootstrap",
+    "bootstrap_joiner",
     "chain_key",
     "check_chain",
     "decode_link",
     "decode_meta",
     "encode_link",
     "encode_meta",
+    "force_commit",
     "group_key",
+    "link_crc",
+    "pack_meta",
     "recover",
 ]
 
@@ -58,8 +62,10 @@ CHAIN_BYTES_KEPT: Final = 2 * (16 << 20)
 """How many bytes of batches the chain reaches back: the two memtables that LevelDB may have to
 rebuild from its logs (16 MiB each, `storage.leveldb`)."""
 
-_META: Final = Struct(">IB8QqQB5Q")
-_LINK: Final = Struct(">IIIQQQ")
+_META: Final = Struct(">B8QqQB5Q")
+_LINK: Final = Struct(">IIQQQ")
+"""The rows without the checksum in front of them, which has four bytes."""
+
 _META_FORMAT: Final = 1
 
 
@@ -193,7 +199,12 @@ def group_key(first: int) -> bytes:
 
 def encode_meta(meta: Meta) -> bytes:
     """Give the stored form of row ``M``."""
-    body = _META.pack(0, _META_FORMAT, *meta)[4:]
+    return pack_meta(*meta)
+
+
+def pack_meta(*fields: int) -> bytes:
+    """Give the stored form of row ``M`` from the fields of a `Meta`, in their order."""
+    body = _META.pack(_META_FORMAT, *fields)
     return crc32(body).to_bytes(4, "big") + body
 
 
@@ -203,18 +214,24 @@ def decode_meta(value: bytes) -> Meta:
     Raises:
         CorruptLog: it is not what was written.
     """
-    if len(value) != _META.size or int.from_bytes(value[:4], "big") != crc32(value[4:]):
+    body = value[4:]
+    if len(body) != _META.size or int.from_bytes(value[:4], "big") != crc32(body):
         raise CorruptLog("the meta row is damaged: its checksum does not match")
-    fields = _META.unpack(value)
-    if fields[1] != _META_FORMAT:
-        raise CorruptLog(f"the meta row has the unknown format {fields[1]}")
-    return Meta(*fields[2:])
+    form, *fields = _META.unpack(body)
+    if form != _META_FORMAT:
+        raise CorruptLog(f"the meta row has the unknown format {form}")
+    return Meta(*fields)
 
 
 def encode_link(previous: int, meta_value: bytes, number: int, last: int, position: int) -> bytes:
     """Give the stored form of a link."""
-    body = _LINK.pack(0, previous, crc32(meta_value), number, last, position)[4:]
+    body = _LINK.pack(previous, crc32(meta_value), number, last, position)
     return crc32(body).to_bytes(4, "big") + body
+
+
+def link_crc(value: bytes) -> int:
+    """Give what the successor of a link chains to."""
+    return int.from_bytes(value[:4], "big")
 
 
 def decode_link(value: bytes, number: int) -> Link:
@@ -223,9 +240,11 @@ def decode_link(value: bytes, number: int) -> Link:
     Raises:
         CorruptLog: it is not what was written.
     """
-    if len(value) != _LINK.size or int.from_bytes(value[:4], "big") != crc32(value[4:]):
+    crc = link_crc(value)
+    body = value[4:]
+    if len(body) != _LINK.size or crc != crc32(body):
         raise CorruptLog(f"the link of batch {number} is damaged: its checksum does not match")
-    link = Link(*_LINK.unpack(value))
+    link = Link(crc, *_LINK.unpack(body))
     if link.number != number:
         raise CorruptLog(f"the link of batch {number} says it is of batch {link.number}")
     return link
@@ -245,35 +264,102 @@ def bootstrap(
     """
     known = sorted(members, key=lambda member: member.id)
     assert any(member.id == member_id for member in known), "a member of its own cluster"
-    index = Index(len(known))
     rows: dict[bytes, bytes | None] = {
         member_row(epoch, member.id): encode_member(member) for member in known
     }
+    return rows | _first_batch(cluster_id, member_id, epoch, Index(len(known)), Term(1))
+
+
+def bootstrap_joiner(
+    *, cluster_id: ClusterID, member_id: MemberID, epoch: bytes = EPOCH_FIRST
+) -> dict[bytes, bytes | None]:
+    """Make the first batch of a member that joins a running cluster.
+
+    Its log is empty and begins at the very beginning, its store holds nothing, and it knows of no
+    members, not even of itself: so it never campaigns, and no leader has entries old enough for
+    it, since clusters begin with entries that are in no log (`bootstrap`). It learns everything
+    by a snapshot.
+    """
+    return _first_batch(cluster_id, member_id, epoch, Index(0), Term(0))
+
+
+def _first_batch(
+    cluster_id: ClusterID, member_id: MemberID, epoch: bytes, index: Index, term: Term
+) -> dict[bytes, bytes | None]:
+    """Make the rows of an empty store whose log begins after `index`."""
     meta = encode_meta(
         Meta(
             batch=1,
             chain_first=1,
-            term=Term(1),
+            term=term,
             vote=MemberID(0),
             commit=index,
             applied=index,
-            applied_term=Term(1),
+            applied_term=term,
             revision=Revision(1),
             compact_revision=Revision(-1),
             chain_bytes=0,
             epoch=epoch[0],
             first=Index(index + 1),
-            first_term=Term(1),
+            first_term=term,
             last=index,
             cluster_id=cluster_id,
             member_id=member_id,
         )
     )
-    rows[FIRST_ROW] = FORMAT
-    rows[LAST_ROW] = b""
-    rows[META_ROW] = meta
-    rows[chain_key(1)] = encode_link(0, meta, 1, index, 0)
-    return rows
+    return {
+        FIRST_ROW: FORMAT,
+        LAST_ROW: b"",
+        META_ROW: meta,
+        chain_key(1): encode_link(0, meta, 1, index, 0),
+    }
+
+
+def force_commit(
+    recovered: Recovered, rows: Mapping[bytes, bytes | None], datas: Sequence[bytes]
+) -> dict[bytes, bytes | None]:
+    """Make one more batch of a member that is not running and that nobody else can contradict.
+
+    Raft has no part in this: everything in the log counts as committed from now on, because
+    there is no other voter left who could know better (``--force-new-cluster``).
+
+    Args:
+        recovered: what the data directory holds.
+        rows: state rows to change.
+        datas: entries to add to the end of the log.
+    """
+    made = dict(rows)
+    last = recovered.last
+    term, vote, _ = recovered.hard_state
+    if datas:
+        made[group_key(last + 1)] = encode_group(last + 1, term, list(datas))
+        last = Index(last + len(datas))
+    number = recovered.batch + 1
+    size = sum(map(len, made)) + sum(map(len, filter(None, made.values())))
+    position = recovered.chain_bytes + size
+    meta = encode_meta(
+        Meta(
+            batch=number,
+            chain_first=recovered.chain_first,
+            term=term,
+            vote=vote,
+            commit=last,
+            applied=recovered.applied,
+            applied_term=recovered.applied_term,
+            revision=recovered.revision,
+            compact_revision=recovered.compact_revision,
+            chain_bytes=position,
+            epoch=recovered.epoch[0],
+            first=recovered.first,
+            first_term=recovered.first_term,
+            last=last,
+            cluster_id=recovered.cluster_id,
+            member_id=recovered.member_id,
+        )
+    )
+    made[META_ROW] = meta
+    made[chain_key(number)] = encode_link(recovered.chain_crc, meta, number, last, position)
+    return made
 
 
 def _read_meta(view: ReadView) -> Meta:

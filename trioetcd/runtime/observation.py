@@ -24,6 +24,7 @@ def observe(server: Server, metrics: Metrics) -> None:
     sessions = server.hub.sessions
     reads = {
         metrics.server_has_leader: lambda: int(bool(replica.leader)),
+        metrics.server_is_learner: lambda: int(server.is_learner),
         metrics.server_is_leader: lambda: int(replica.leader == replica.member_id),
         metrics.server_proposals_committed_total: lambda: replica.commit_index,
         metrics.server_proposals_applied_total: lambda: replica.applied_index,

@@ -16,6 +16,7 @@ import trio
 
 from trioetcd import errors
 from trioetcd.cluster import CLUSTER_VERSION
+from trioetcd.cluster.rules import Connected
 from trioetcd.errors import EtcdError
 from trioetcd.mvcc import WatchHub, WatchSession
 from trioetcd.ports import FIRST_ROW, LAST_ROW, Backend, Clock, Entropy, Sink
@@ -60,12 +61,17 @@ class ServerLimits:
         txn_operations_max: most operations in a txn (`--max-txn-ops`).
         quota_bytes: database size that raises NOSPACE; 0 or less is no quota.
         progress_seconds: idle time after which a watch that asked is told the revision.
+        strict_reconfig_check: whether changes of members that could lose the quorum are refused
+            (`--strict-reconfig-check`).
+        learners_max: most learners in the cluster (`--max-learners`).
     """
 
     request_bytes_max: int = 1_572_864
     txn_operations_max: int = 128
     quota_bytes: int = 2 * 1024**3
     progress_seconds: float = 600.0
+    strict_reconfig_check: bool = True
+    learners_max: int = 1
 
 
 class Size(NamedTuple):
@@ -77,6 +83,11 @@ class Size(NamedTuple):
 
 class Server:
     """One member, as handlers and frontends see it.
+
+    Attributes:
+        connected: gives the other members that this one is connected to, and for how many
+            seconds it has been; nobody, until whoever keeps the connections says otherwise.
+        wall: gives the seconds since 1970.
 
     Args:
         replica: the deterministic member.
@@ -108,6 +119,8 @@ class Server:
         self.hub = WatchHub(self.store)
         self.cursors = Cursors()
         self.now = clock.monotonic
+        self.wall = clock.wall
+        self.connected: Callable[[], Connected] = dict
         self._backend = backend
         self._entropy = entropy
         self._header = fastpath.header_prefix(replica.cluster_id, replica.member_id)
@@ -148,6 +161,23 @@ class Server:
             raise EtcdError(errors.STOPPED)
         self.driver.propose((caller, call, None), kind, payload)
 
+    @property
+    def is_learner(self) -> bool:
+        """Whether this member only learns; one that the cluster does not know does not."""
+        me = self.membership.get(self.replica.member_id)
+        return me is not None and me.is_learner
+
+    def refuse_learner(self) -> None:
+        """Refuse, if this member is a learner, what it could answer but must not (etcd).
+
+        Writes and linearizable reads are refused by the replica.
+
+        Raises:
+            EtcdError: NotSupportedForLearner.
+        """
+        if self.is_learner:
+            raise EtcdError(errors.NOT_SUPPORTED_FOR_LEARNER)
+
     def is_current(self) -> bool:
         """Whether a linearizable read may be answered from the store as it stands."""
         return self.replica.is_current
@@ -185,7 +215,12 @@ class Server:
     # Watches
 
     async def watch(self, stream: WatchStream) -> None:
-        """Serve one watch stream to its end."""
+        """Serve one watch stream to its end.
+
+        Raises:
+            EtcdError: NotSupportedForLearner.
+        """
+        self.refuse_learner()
 
         def make(wake: Callable[[], None]) -> WatchSession:
             return WatchSession(

@@ -16,6 +16,7 @@ from trioetcd.statemachine.applier import Applier, Outcome, Steps
 from trioetcd.statemachine.command import (
     COMMAND_FORMAT,
     HEAD,
+    HEAD_SIZE,
     CommandKind,
     decode_command,
     encode_command,
@@ -24,6 +25,7 @@ from trioetcd.statemachine.command import (
 __all__ = [
     "COMMAND_FORMAT",
     "HEAD",
+    "HEAD_SIZE",
     "Alarms",
     "Applier",
     "CommandKind",

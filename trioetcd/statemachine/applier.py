@@ -43,6 +43,7 @@ _ACTIVATE: Final = int(messages.AlarmRequest.ACTIVATE)
 _DEACTIVATE: Final = int(messages.AlarmRequest.DEACTIVATE)
 _PUT: Final = int(CommandKind.PUT)
 _lease_of_row = META.unpack_from
+_put_request = messages.PutRequest.FromString
 
 
 class Kinds(Protocol):
@@ -117,7 +118,7 @@ class Applier:
                 if row is not None:
                     return EtcdError(row)
             if kind == _PUT:
-                return self._put(messages.PutRequest.FromString(payload))
+                return self._put(_put_request(payload))
             handler = self._handlers.get(kind)
             if handler is not None:
                 return handler(payload, answer)

@@ -43,6 +43,7 @@ class CommandKind(IntEnum):
     MEMBER_PROMOTE = 36
     CLUSTER_VERSION = 37
     DOWNGRADE = 38
+    REFUSED = 63
     # 64 to 95: `auth`'s.
     AUTH_ENABLE = 64
     AUTH_DISABLE = 65

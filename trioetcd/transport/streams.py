@@ -122,9 +122,10 @@ class ByteStream(trio.abc.Stream):
         try:
             if size <= _RECORD_BYTES:
                 sent = send(data) if size else 0
-            view = memoryview(data)
-            while sent < size:
-                sent += send(view[sent:])
+            if sent < size:
+                view = memoryview(data)
+                while sent < size:
+                    sent += send(view[sent:])
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             pass
         except OSError as error:

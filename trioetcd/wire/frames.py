@@ -90,6 +90,8 @@ _GOAWAY: Final = Struct(">IBIII")
 _SETTING: Final = Struct(">HI")
 
 SETTINGS_ACK: Final = FRAME_HEADER.pack(SETTINGS, FLAG_ACK, 0)
+_PING: Final = FRAME_HEADER.pack(8 << 8 | PING, 0, 0)
+_PING_ACK: Final = FRAME_HEADER.pack(8 << 8 | PING, FLAG_ACK, 0)
 
 
 def reset_frame(stream: int, code: int) -> bytes:
@@ -109,7 +111,7 @@ def goaway_frame(last_stream: int, code: int, text: bytes = b"") -> bytes:
 
 def ping_frame(payload: bytes, *, ack: bool) -> bytes:
     """Give PING; `payload` has eight octets."""
-    return FRAME_HEADER.pack(8 << 8 | PING, FLAG_ACK if ack else 0, 0) + payload
+    return (_PING_ACK if ack else _PING) + payload
 
 
 def settings_frame(settings: dict[int, int]) -> bytes:

@@ -1,10 +1,10 @@
-"""Tests of `trioetcd.node.url`: which URLs a member can use."""
+"""Tests of `trioetcd.url`: which URLs a member can use."""
 
 from __future__ import annotations
 
 import pytest
 
-from trioetcd.node.url import Url, parse_url, parse_urls
+from trioetcd.url import Url, parse_url, parse_urls
 
 
 @pytest.mark.parametrize(
