@@ -237,15 +237,23 @@ class Node:
                 self.cluster.note_applied(self, index, self.log.term(index), data)
                 self.state = (*self.state, data)
                 if is_conf_change(data):
-                    try:
-                        self.conf = simple(self.conf, decode_change(data))
-                    except ConfChangeError:
-                        pass
-                    else:
-                        self.raft.apply_conf_change(self.conf)
+                    self.change(decode_change(data))
                 self.raft.advance(index)
                 some = True
         return some
+
+    def change(self, change: ConfChange) -> None:
+        """Change the membership, unless that makes no sense, which all members see alike."""
+        try:
+            conf = simple(self.conf, change)
+        except ConfChangeError:
+            return
+        # When a leader of two removes itself, and the last message in which it says that this is
+        # committed is lost, the other one waits for its vote for ever: an owner lets somebody
+        # else lead first.
+        if len(conf.voters) > 1 or len(self.conf.voters) == 1 or not self.cluster.guarded:
+            self.conf = conf
+            self.raft.apply_conf_change(conf)
 
     def send(self) -> bool:
         """Put all that may leave into the bag."""
@@ -322,6 +330,8 @@ class Cluster:
         self.random = Random(seed)
         self.keep = keep
         """How many applied entries the log keeps."""
+        self.guarded = False
+        """Whether the last but one voter stays."""
         self.bag: list[Message | Snapshot] = []
         self.cut_off: set[tuple[MemberID, MemberID]] = set()
         self.leaders: dict[Term, MemberID] = {}
