@@ -29,21 +29,51 @@ from trioetcd.raft.entry import (
     encode_group,
 )
 from trioetcd.raft.log import Log
+from trioetcd.raft.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    Heartbeat,
+    HeartbeatReply,
+    InstallSnapshotReply,
+    Message,
+    PreVote,
+    PreVoteReply,
+    Propose,
+    ReadIndex,
+    ReadIndexReply,
+    RequestVote,
+    RequestVoteReply,
+    TimeoutNow,
+)
 from trioetcd.raft.quorum import VoteOutcome, committed_index, vote_outcome
 from trioetcd.raft.raft import Raft
 from trioetcd.raft.ready import Ready
 
 __all__ = [
     "GROUP_OVERHEAD",
+    "AppendEntries",
+    "AppendEntriesReply",
     "ConfState",
     "CorruptGroupError",
     "Group",
     "HardState",
+    "Heartbeat",
+    "HeartbeatReply",
+    "InstallSnapshotReply",
     "Log",
+    "Message",
+    "PreVote",
+    "PreVoteReply",
+    "Propose",
     "Raft",
     "RaftConfig",
+    "ReadIndex",
+    "ReadIndexReply",
     "Ready",
+    "RequestVote",
+    "RequestVoteReply",
     "Role",
+    "TimeoutNow",
     "VoteOutcome",
     "committed_index",
     "decode_group",
