@@ -90,4 +90,14 @@ class TransferRequested:
     to: MemberID
 
 
-Input = Received | Unreachable | TransferRequested | Tick | Proposed | Persisted | ReadRequested | BarrierRequested | Stopped
+Input = (
+    Received
+    | Unreachable
+    | TransferRequested
+    | Tick
+    | Proposed
+    | Persisted
+    | ReadRequested
+    | BarrierRequested
+    | Stopped
+)

@@ -72,9 +72,7 @@ class Answers:
                 if result.status in {Status.DONE, Status.ERROR}:
                     self._carried_out(operation, kind, payload, result)
                 elif result.status == Status.REFUSED and kind not in _SHARED:
-                    require(
-                        payload not in self._truth.executed, "{}: refused and done", operation
-                    )
+                    require(payload not in self._truth.executed, "{}: refused and done", operation)
                     self._refused[payload] = operation
             case Read(request, serializable):
                 if result.status in {Status.DONE, Status.ERROR}:

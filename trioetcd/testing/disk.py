@@ -75,7 +75,7 @@ class SimDisk(MemoryBackend):
         self._flight = flight._replace(undo=undo)
 
     def sync(self) -> int:
-        """Make the batch under way durable, writing it if that has not happened; give its number."""
+        """Make the batch under way durable, written before or not; give its number."""
         flight = self._flight
         assert flight is not None
         if flight.undo is None:

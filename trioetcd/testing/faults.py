@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from trioetcd.testing.network import LinkFaults, Shape, partition
 from trioetcd.testing.scenario import Scenario, stream
+from trioetcd.values import MemberID
 
 if TYPE_CHECKING:
     from trioetcd.testing.simulator import Simulator
@@ -154,7 +155,7 @@ class Faults:
         leaders = [member for member in simulator.members if member.leads]
         if not leaders or len(simulator.members) < 2:
             return False
-        target = random.choice([0, *(member.id for member in simulator.members)])
+        target = random.choice([MemberID(0), *(member.id for member in simulator.members)])
         random.choice(leaders).transfer(target)
         return True
 

@@ -50,11 +50,15 @@ class RevisionOrder:
             Violation: the answer contradicts one that was there before the request was made.
         """
         if write:
-            require(revision > floor, "{}: wrote revision {} after {} was seen", who, revision, floor)
+            require(
+                revision > floor, "{}: wrote revision {} after {} was seen", who, revision, floor
+            )
             other = self._written.setdefault(revision, who)
             require(other is who, "revision {} was given to both {} and {}", revision, other, who)
         else:
-            require(revision >= floor, "{}: read revision {} after {} was seen", who, revision, floor)
+            require(
+                revision >= floor, "{}: read revision {} after {} was seen", who, revision, floor
+            )
         self.revision = max(self.revision, revision)
 
 
@@ -144,9 +148,7 @@ def explain(calls: Sequence[Call]) -> list[Call] | None:
 class _Search:
     """One search: a list of calls and answers in which calls are taken out and put back."""
 
-    def __init__(
-        self, calls: list[Call], events: list[tuple[int, int, int]], certain: int
-    ) -> None:
+    def __init__(self, calls: list[Call], events: list[tuple[int, int, int]], certain: int) -> None:
         size = len(events)
         self._calls = calls
         self._certain = certain

@@ -109,14 +109,12 @@ class Network:
             delay += int(self._random.expovariate(1.0) * faults.delay_micros)
         at = now + delay
         clogged = self._clogged.get(link, 0)
-        if clogged > at:
-            at = clogged
+        at = max(at, clogged)
         if faults.reorder and random() < faults.reorder:
             at += int(random() * OVERTAKEN_MICROS)
         else:
             last = self._last.get(link, 0)
-            if last > at:
-                at = last
+            at = max(at, last)
             self._last[link] = at
         if faults.duplicate and random() < faults.duplicate:
             self.duplicated += 1

@@ -317,9 +317,7 @@ class Oracles:
         """Compare the state at the index a member has come to."""
         store = replica.store
         revision = store.revision
-        require(
-            revision >= watched.revision, "revision {} after {}", revision, watched.revision
-        )
+        require(revision >= watched.revision, "revision {} after {}", revision, watched.revision)
         watched.revision = revision
         applied = watched.applied
         effect = self.truth.effect(applied) if applied >= self._first else None

@@ -216,9 +216,7 @@ class Regression:
 
     def scenario(self) -> Scenario:
         """Give the run."""
-        return draw(
-            self.seed, seconds=self.seconds, without=self.without, members=self.members
-        )
+        return draw(self.seed, seconds=self.seconds, without=self.without, members=self.members)
 
 
 def load_regression(path: Path) -> Regression:

@@ -42,7 +42,7 @@ WRITE_MICROS: Final = 10 * _MICROS
 EQUAL_MICROS: Final = 15 * _MICROS
 """And after that all members must be equal within this time."""
 
-TOKEN: Final = "simulation"
+CLUSTER: Final = "simulation"
 
 
 class Report(NamedTuple):
@@ -87,7 +87,7 @@ class Simulator:
         self.scenario = scenario
         self.schedule = Schedule()
         self.trace = Trace(self.schedule, file)
-        ids = [member_id([_peer_url(place)], TOKEN) for place in range(scenario.members)]
+        ids = [member_id([_peer_url(place)], CLUSTER) for place in range(scenario.members)]
         self.cluster_id: ClusterID = cluster_id(ids)
         self.oracles = Oracles(
             first=scenario.members + 1, ttl_min=scenario.ttl_min, applied=self._applied
@@ -348,9 +348,7 @@ class Simulator:
 
             match ask:
                 case Pause(micros):
-                    schedule.after(
-                        micros, lambda: proceed(script, Result(Status.DONE))
-                    )
+                    schedule.after(micros, lambda: proceed(script, Result(Status.DONE)))
                 case _:
                     self._ask(ask, place, done)
 
@@ -374,9 +372,9 @@ class Simulator:
         def look() -> None:
             if watching.place is None:
                 member = random.choice(self.members)
-                if member.is_up and member.hub is not None and member.replica is not None:
-                    if member.replica.ready:
-                        watching.connect(member.place, member.hub)
+                replica = member.replica
+                if member.is_up and replica is not None and replica.ready and member.hub:
+                    watching.connect(member.place, member.hub)
             else:
                 member = self.members[watching.place]
                 if self.schedule.now >= member.paused_until:

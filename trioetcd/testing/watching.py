@@ -158,9 +158,7 @@ class Watching:
             return
         require(self._created, "events before the watch was created")
         if not response.events and not response.fragment:
-            require(
-                revision <= self._model.revision, "progress to {}, which is to come", revision
-            )
+            require(revision <= self._model.revision, "progress to {}, which is to come", revision)
             if response.watch_id < 0 or self._has_come(revision):
                 self._complete(revision)
             return

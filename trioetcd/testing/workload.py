@@ -151,9 +151,7 @@ class Workload:
         end = key + b"\0" + self.value()
         if random.random() < 0.2:
             end = b"k%02d" % random.randrange(100) + b"\0" + self.value()
-        request = messages.DeleteRangeRequest(
-            key=key, range_end=end, prev_kv=random.random() < 0.3
-        )
+        request = messages.DeleteRangeRequest(key=key, range_end=end, prev_kv=random.random() < 0.3)
         self._note((yield Propose(CommandKind.DELETE_RANGE, request.SerializeToString())))
 
     def _txn(self, random: Random) -> Script:
@@ -252,8 +250,7 @@ class Workload:
         put.key, put.value = key, value
         result = yield Propose(CommandKind.TXN, txn.SerializeToString())
         succeeded = (
-            result.status == Status.DONE
-            and messages.TxnResponse.FromString(result.body).succeeded
+            result.status == Status.DONE and messages.TxnResponse.FromString(result.body).succeeded
         )
         self._record(
             key, Action.SWAP, invoked, result, value=value, expected=known, succeeded=succeeded
