@@ -37,17 +37,53 @@ class CorruptGroupError(Exception):
     """The bytes are not a group that was ever encoded."""
 
 
-class Group(NamedTuple):
-    """Neighbouring entries of one term: `datas[i]` is the entry at ``first + i``."""
-
+class _Entries(NamedTuple):
     first: Index
     term: Term
     datas: list[bytes]
+
+
+class Group(_Entries):
+    """Neighbouring entries of one term: `datas[i]` is the entry at ``first + i``.
+
+    Equal when the entries are. The encoded form is made when first asked for and kept, so that a
+    group goes to the disk and to every member as the same bytes, and one received from a member
+    is stored as it came. Nobody changes `datas` afterwards.
+    """
+
+    _encoded: bytes | None = None
 
     @property
     def last(self) -> Index:
         """The index of the last entry."""
         return Index(self.first + len(self.datas) - 1)
+
+    @property
+    def encoded(self) -> bytes:
+        """The group as bytes, on the wire and on the disk."""
+        encoded = self._encoded
+        if encoded is None:
+            encoded = self._encoded = encode_group(*self)
+        return encoded
+
+    def keep(self, encoded: bytes) -> None:
+        """Remember the form this group was decoded from."""
+        self._encoded = encoded
+
+    def starting(self, index: int) -> Group:
+        """Give the part from `index` on: itself if that is all of it."""
+        if index == self.first:
+            return self
+        assert self.first < index <= self.last
+        return Group(Index(index), self.term, self.datas[index - self.first :])
+
+    def ending(self, index: int) -> Group:
+        """Give the part up to `index`: itself if that is all of it."""
+        count = index - self.first + 1
+        if count == len(self.datas):
+            return self
+        assert 0 < count < len(self.datas)
+        return Group(self.first, self.term, self.datas[:count])
 
 
 class HardState(NamedTuple):
@@ -63,21 +99,56 @@ class HardState(NamedTuple):
 
 
 class Role:
-    """The three roles of the paper, section 5.1."""
+    """The three roles of the paper, section 5.1, and the one that asks before it campaigns."""
 
     FOLLOWER: Final = "follower"
+    PRE_CANDIDATE: Final = "pre-candidate"
+    """A follower without a leader that asks whether it could win (dissertation, section 9.6)."""
     CANDIDATE: Final = "candidate"
     LEADER: Final = "leader"
 
 
 @dataclass(frozen=True, slots=True)
 class ConfState:
-    """Who votes. Sorted, so that nothing depends on the order of a set."""
+    """Who takes part, and how. Sorted, so that nothing depends on the order of a set.
+
+    Attributes:
+        voters: who votes and counts; in a joint configuration those of the new one.
+        learners: who gets entries only (dissertation, section 4.2.1).
+        voters_outgoing: the voters of the old configuration while a joint one is in force (paper,
+            section 6), otherwise empty.
+        learners_next: voters of the old configuration that become learners when it ends.
+    """
 
     voters: tuple[MemberID, ...]
+    learners: tuple[MemberID, ...] = ()
+    voters_outgoing: tuple[MemberID, ...] = ()
+    learners_next: tuple[MemberID, ...] = ()
 
     def __post_init__(self) -> None:
-        assert tuple(sorted(set(self.voters))) == self.voters, "voters are sorted and distinct"
+        for ids in (self.voters, self.learners, self.voters_outgoing, self.learners_next):
+            assert tuple(sorted(set(ids))) == ids, "members are sorted and distinct"
+        voting = {*self.voters, *self.voters_outgoing}
+        assert voting.isdisjoint(self.learners), "a learner does not vote"
+        assert set(self.learners_next) <= set(self.voters_outgoing), "demoted are old voters"
+        assert set(self.learners_next).isdisjoint(self.voters), "demoted vote no longer"
+
+    @property
+    def joint(self) -> bool:
+        """Whether two majorities are needed."""
+        return bool(self.voters_outgoing)
+
+    @property
+    def voting(self) -> tuple[MemberID, ...]:
+        """Everybody who votes, in the old or the new configuration, sorted."""
+        if not self.voters_outgoing:
+            return self.voters
+        return tuple(sorted({*self.voters, *self.voters_outgoing}))
+
+    @property
+    def members(self) -> tuple[MemberID, ...]:
+        """Everybody who gets entries, sorted."""
+        return tuple(sorted({*self.voters, *self.voters_outgoing, *self.learners}))
 
 
 def encode_group(first: int, term: int, datas: list[bytes]) -> bytes:
@@ -110,4 +181,6 @@ def decode_group(encoded: bytes) -> Group:
         at += length
     if at != len(encoded) or not count:
         raise CorruptGroupError("the lengths in a group of entries do not add up")
-    return Group(Index(first), Term(term), datas)
+    group = Group(Index(first), Term(term), datas)
+    group.keep(encoded)
+    return group

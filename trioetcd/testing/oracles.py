@@ -12,20 +12,21 @@ disks of all hold. The rules, by the Raft paper's names (figure 3), and this pro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from trioetcd.raft import decode_group
-from trioetcd.replica import Recovered, Replica
+from trioetcd.replica import Envelope, Recovered, Replica
 from trioetcd.replica.rows import META_ROW, decode_meta
 from trioetcd.statemachine import CommandKind
 from trioetcd.testing.member_log import MemberLog, Stretch
+from trioetcd.testing.promises import check_promise
 from trioetcd.testing.truth import Entry, Truth
 from trioetcd.testing.violation import require
 from trioetcd.values import MemberID
 
-__all__ = ["Oracles", "State", "Watched"]
+__all__ = ["Oracles", "State", "Watched", "Word", "word_of"]
 
 _LOG = b"e"[0]
 
@@ -37,6 +38,39 @@ class State(NamedTuple):
     chain: int
     compacted: int
     leases: int
+
+
+class Word(NamedTuple):
+    """What a member says of itself after a step.
+
+    Attributes:
+        term, leader, commit, applied: Raft's; leader 0 if it knows none.
+        voters: who votes, as it knows.
+        state: its state machine's.
+        ready: whether it serves clients.
+    """
+
+    term: int
+    leader: int
+    commit: int
+    applied: int
+    voters: tuple[MemberID, ...]
+    state: State
+    ready: bool
+
+
+def word_of(replica: Replica) -> Word:
+    """Ask a member."""
+    store = replica.store
+    return Word(
+        replica.term,
+        replica.leader,
+        replica.commit_index,
+        replica.applied_index,
+        replica.membership.voters(),
+        State(store.revision, store.chain, store.compact_revision, len(replica.lessor)),
+        replica.ready,
+    )
 
 
 @dataclass(slots=True)
@@ -97,9 +131,13 @@ class Oracles:
         self._highest: dict[int, int] = {}
         self._states: dict[int, State] = {}
 
-    def watch(self, member: MemberID) -> None:
-        """Begin to watch a member that has never run."""
-        self.members[member] = Watched(member, MemberLog(self._first))
+    def watch(self, member: MemberID, rows: Mapping[bytes, bytes | None]) -> None:
+        """Begin to watch a member that has never run, and whose disk begins with `rows`."""
+        log = MemberLog(self._first)
+        row = rows.get(META_ROW)
+        if row is not None:
+            log.durable = log.cut = decode_meta(row)
+        self.members[member] = Watched(member, log)
 
     # -- lives -------------------------------------------------------------------------------
 
@@ -230,10 +268,10 @@ class Oracles:
 
     # -- what members say --------------------------------------------------------------------
 
-    def stepped(self, member: MemberID, replica: Replica) -> None:
+    def stepped(self, member: MemberID, word: Word) -> None:
         """Check what a member says after a step; before its batch, if any, is taken in."""
         watched = self.members[member]
-        term, leader = replica.term, replica.leader
+        term, leader, commit, applied, voters, state, ready = word
         if (term, leader) != (watched.term, watched.leader):
             require(term >= watched.term, "term {} after {}", term, watched.term)
             watched.term, watched.leader = term, leader
@@ -246,9 +284,6 @@ class Oracles:
                     leader,
                     term,
                 )
-        commit = replica.commit_index
-        applied = replica.applied_index
-        voters = replica.membership.voters()
         if commit != watched.commit:
             require(commit >= watched.commit, "commit {} after {}", commit, watched.commit)
             watched.commit = commit
@@ -266,7 +301,18 @@ class Oracles:
             )
             self._follow_applied(watched, applied)
             watched.applied = applied
-            self._compare(watched, replica)
+            self._compare(watched, state)
+        if ready:
+            self._serve(watched, state.revision)
+
+    def sent(self, member: MemberID, envelopes: Sequence[Envelope]) -> None:
+        """Check that what messages promise is durable when they leave."""
+        log = self.members[member].log
+        durable = log.durable
+        assert durable is not None
+        for envelope in envelopes:
+            message = envelope.message
+            check_promise(message, durable, max(log.durable_last, durable.applied))
 
     def _quorum(self, index: int, configurations: Sequence[tuple[MemberID, ...]]) -> None:
         """Check that an entry just committed is durable on a quorum."""
@@ -313,10 +359,9 @@ class Oracles:
             if command is not None:
                 self._applied(index, command[0], command[2], entry.data)
 
-    def _compare(self, watched: Watched, replica: Replica) -> None:
+    def _compare(self, watched: Watched, state: State) -> None:
         """Compare the state at the index a member has come to."""
-        store = replica.store
-        revision = store.revision
+        revision = state.revision
         require(revision >= watched.revision, "revision {} after {}", revision, watched.revision)
         watched.revision = revision
         applied = watched.applied
@@ -329,15 +374,20 @@ class Oracles:
                 revision,
                 effect.revision,
             )
-        state = State(revision, store.chain, store.compact_revision, len(replica.lessor))
         other = self._states.setdefault(applied, state)
         require(other == state, "the state after {} is {}, elsewhere {}", applied, state, other)
-        if replica.ready:
-            if len(watched.voters) == 1:
-                require(
-                    revision >= watched.served,
-                    "revision {} is served after a restart, {} before",
-                    revision,
-                    watched.served,
-                )
+
+    def _serve(self, watched: Watched, revision: int) -> None:
+        """Check that clients of a sole voter never see time go back, not even over a restart.
+
+        In a larger cluster a member cannot know, before it hears of the others, how much of its
+        log was committed, so only linearizable reads promise that much there.
+        """
+        if revision != watched.served:
+            require(
+                revision > watched.served or len(watched.voters) > 1,
+                "revision {} is served after a restart, {} before",
+                revision,
+                watched.served,
+            )
             watched.served = max(watched.served, revision)

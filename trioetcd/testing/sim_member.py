@@ -43,7 +43,7 @@ from trioetcd.testing.operation import (
     Status,
     result_of,
 )
-from trioetcd.testing.oracles import Oracles
+from trioetcd.testing.oracles import Oracles, word_of
 from trioetcd.testing.scenario import Scenario, stream
 from trioetcd.testing.schedule import Schedule, Trace
 from trioetcd.values import MemberID
@@ -351,7 +351,7 @@ class SimMember:
         outputs = (
             replica.step(inputs, now, self._overdue) if self.hurry else replica.step(inputs, now)
         )
-        world.oracles.stepped(self.id, replica)
+        world.oracles.stepped(self.id, word_of(replica))
         world.trace.event(
             "step",
             self.place,
@@ -377,6 +377,7 @@ class SimMember:
         for revision, events in outputs.published:
             hub.publish(revision, events)
         if outputs.sends:
+            world.oracles.sent(self.id, outputs.sends)
             world.send(self.place, outputs.sends)
         for ticket, outcome in outputs.resolved:
             self._answer(ticket, result_of(outcome))

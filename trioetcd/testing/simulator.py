@@ -122,7 +122,7 @@ class Simulator:
         member = SimMember(self, place, id_, self.scenario.config(f"m{place}"), rows)
         self.members.append(member)
         self._places[id_] = place
-        self.oracles.watch(id_)
+        self.oracles.watch(id_, rows)
         return member
 
     # -- the run -----------------------------------------------------------------------------
