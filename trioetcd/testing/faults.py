@@ -211,5 +211,5 @@ class Faults:
 DRIFT: Final = 0.1
 """How far clocks run ahead or behind: far more than real ones."""
 
-RARITY: Final = {"blackout": 4.0, "members": 1.5, "reset": 0.5, "clog": 0.7}
+RARITY: Final = {"blackout": 4.0, "partition": 1.5, "reset": 0.5, "clog": 0.7}
 """How much rarer a fault is than the others."""

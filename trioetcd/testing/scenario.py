@@ -195,7 +195,7 @@ def draw(
         keys=choose("keys", 3, 8, 30),
         watchers=choose("watchers", 1, 2, 4),
         mix=stream(seed, "mix").choice(("even", "even", "keys", "leases", "txns", "reads")),
-        often=stream(seed, "often").choice((2.0, 5.0, 10.0)),
+        often=stream(seed, "often").choice((4.0, 8.0, 15.0)),
     )
 
 
