@@ -129,6 +129,7 @@ class Oracles:
         self._entries: dict[tuple[int, int], bytes] = {}
         self._previous: dict[tuple[int, int], int] = {}
         self._highest: dict[int, int] = {}
+        self._commit_terms: dict[int, int] = {}
         self._states: dict[int, State] = {}
 
     def watch(self, member: MemberID, rows: Mapping[bytes, bytes | None]) -> None:
@@ -203,7 +204,7 @@ class Oracles:
             return known
         group = decode_group(encoded)
         term = group.term
-        last = self.truth.last
+        committed = self.committed
         highest = self._highest
         index = int(group.first)
         entries = []
@@ -214,21 +215,29 @@ class Oracles:
                 self._follow(index, term, term)
             if term > highest.get(index, 0):
                 highest[index] = term
-                if index <= last:
-                    committed = self.truth.entry(index).term
-                    require(
-                        term <= committed,
-                        "leader completeness: an entry of term {} at {}, committed in term {}",
-                        term,
-                        index,
-                        committed,
-                    )
+                if index <= committed:
+                    self._complete(index)
             if data and data[1] == CommandKind.LEASE_REVOKE:
                 self.first_seen.setdefault(data, now)
             entries.append(Entry(term, data))
             index += 1
         stretch = self._stretches[encoded] = Stretch(group.first, entries)
         return stretch
+
+    def _complete(self, index: int) -> None:
+        """Check that no leader of a later term than the one that committed lacks an entry.
+
+        An entry of a later term at an index says that its leader's log had something else there.
+        """
+        committed = self._commit_terms.get(index, 0)
+        highest = self._highest.get(index, 0)
+        require(
+            not committed or highest <= committed,
+            "leader completeness: {} was committed in term {}, and there is one of term {}",
+            index,
+            committed,
+            highest,
+        )
 
     def _follow(self, index: int, term: int, previous: int) -> None:
         """Check that the same entry follows the same one in every log."""
@@ -289,6 +298,9 @@ class Oracles:
             watched.commit = commit
             if commit > self.committed:
                 self._quorum(commit, (watched.voters, voters))
+                for index in range(self.committed + 1, commit + 1):
+                    self._commit_terms[index] = term
+                    self._complete(index)
                 self.committed = commit
         watched.voters = voters
         if applied != watched.applied:
@@ -348,13 +360,6 @@ class Oracles:
                 )
                 continue
             require(index == truth.last + 1, "applied {} after {}", index, truth.last)
-            require(
-                self._highest.get(index, 0) <= entry.term,
-                "leader completeness: {} is applied in term {}, and there is one of term {}",
-                index,
-                entry.term,
-                self._highest.get(index, 0),
-            )
             command = truth.append(entry)
             if command is not None:
                 self._applied(index, command[0], command[2], entry.data)
