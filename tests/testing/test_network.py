@@ -10,7 +10,7 @@ from trioetcd.testing.network import LinkFaults, Network, Shape, partition
 
 
 def make(**faults: float) -> Network:
-    return Network(LinkFaults(delay_micros=500, **faults), Random(1))  # type: ignore[arg-type] # one int among floats
+    return Network(LinkFaults(delay_micros=500, **faults), Random(1))
 
 
 def test_links_are_in_order() -> None:

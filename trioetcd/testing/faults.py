@@ -4,18 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
-from trioetcd.testing.network import LinkFaults, Shape, partition
+from trioetcd.testing.network import LinkFaults, Network, Shape, partition
 from trioetcd.testing.scenario import Scenario, stream
+from trioetcd.testing.schedule import Schedule, Trace
+from trioetcd.testing.sim_member import SimMember
 from trioetcd.values import MemberID
 
-if TYPE_CHECKING:
-    from trioetcd.testing.simulator import Simulator
-
-__all__ = ["Faults"]
+__all__ = ["DRIFT", "Cluster", "Faults"]
 
 _MICROS: Final = 1_000_000
+
+
+class Cluster(Protocol):
+    """What can be harmed."""
+
+    schedule: Schedule
+    trace: Trace
+    network: Network
+    members: list[SimMember]
+
+    def break_link(self, one: int, other: int, /) -> None:
+        """Break the connections between two members."""
+
+    def change_members(self, random: Random, /) -> bool:
+        """Begin a change of the membership; False if there is none to be made now."""
 
 
 class Faults:
@@ -29,7 +43,7 @@ class Faults:
         scenario: which faults there are.
     """
 
-    def __init__(self, simulator: Simulator, scenario: Scenario) -> None:
+    def __init__(self, simulator: Cluster, scenario: Scenario) -> None:
         self.counts: dict[str, int] = {}
         self._simulator = simulator
         self._scenario = scenario
