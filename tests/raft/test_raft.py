@@ -32,6 +32,7 @@ def make(
     voters: tuple[MemberID, ...] = (ME,),
     dice: int = 0,
     batch_bytes_max: int = 1 << 20,
+    pre_vote: bool = True,
 ) -> Raft:
     """Make a member from what it would have recovered."""
     last = groups[-1].last if groups else Index(0)
@@ -49,7 +50,12 @@ def make(
         stable=last,
     )
     return Raft(
-        config=RaftConfig(member_id=ME, election_ticks=10, batch_bytes_max=batch_bytes_max),
+        config=RaftConfig(
+            member_id=ME,
+            election_ticks=10,
+            batch_bytes_max=batch_bytes_max,
+            pre_vote=pre_vote,
+        ),
         log=log,
         hard_state=hard_state,
         conf_state=ConfState(voters),
@@ -145,7 +151,7 @@ def test_entries_of_earlier_terms_commit_with_one_of_the_current_term() -> None:
 
 def test_one_voter_of_three_neither_leads_nor_commits() -> None:
     """Section 5.2: a candidate needs votes of a majority."""
-    raft = make(voters=(ME, MemberID(8), MemberID(9)))
+    raft = make(voters=(ME, MemberID(8), MemberID(9)), pre_vote=False)
     raft.campaign()
     persist(raft)
     assert raft.role == Role.CANDIDATE
@@ -172,7 +178,7 @@ def test_election_timeouts_are_drawn_between_one_and_two(dice: int) -> None:
 
 def test_a_candidate_without_outcome_tries_the_next_term() -> None:
     """Section 5.2: a split vote ends with a timeout and a new election."""
-    raft = make(voters=(ME, MemberID(8)))
+    raft = make(voters=(ME, MemberID(8)), pre_vote=False)
     for _ in range(20):
         raft.tick()
     assert raft.term == 2

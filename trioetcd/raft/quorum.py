@@ -36,6 +36,8 @@ def committed_index(voters: tuple[MemberID, ...], match: Mapping[MemberID, Index
     caller's rule.
     """
     assert voters, "a cluster without voters commits nothing"
+    if len(voters) == 1:
+        return match.get(voters[0], Index(0))
     held = sorted((match.get(voter, Index(0)) for voter in voters), reverse=True)
     return held[len(voters) // 2]
 

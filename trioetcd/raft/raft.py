@@ -387,7 +387,7 @@ class Raft(State):
             return False
         assert term <= self.term, "the snapshot is of a term never entered"
         self.log.restore(index, term)
-        self.conf_state = conf_state
+        self.configure(conf_state)
         self.accepted = self.acknowledged = Index(0)
         if self.leader != NOBODY:
             self.send(InstallSnapshotReply(self.leader, self.me, self.term, index, rejected=False))
@@ -446,7 +446,7 @@ class Raft(State):
         A leader that does not vote any more steps down, after this entry was committed
         (dissertation, section 4.2.2). A lesser majority may commit more, or confirm reads.
         """
-        self.conf_state = conf_state
+        self.configure(conf_state)
         if self.role != Role.LEADER:
             return
         if self.me not in conf_state.voting:

@@ -26,6 +26,8 @@ class State:
 
     Attributes:
         config, log, conf_state: settings; entries; who takes part.
+        me: this member.
+        sole_voter: whether this member is a majority by itself.
         term, vote: the current term, and for whom this member voted in it (figure 2).
         role, leader: see `Role`; the leader of the term, 0 if none is known.
         term_start: the index of the empty entry this leader began with; 0 for others.
@@ -61,7 +63,8 @@ class State:
         assert hard_state.term >= log.last_term, "the log is from a term never entered"
         self.config = config
         self.log = log
-        self.conf_state = conf_state
+        self.me = config.member_id
+        self.configure(conf_state)
         self.term = hard_state.term
         self.vote = hard_state.vote
         self.role = Role.FOLLOWER
@@ -85,16 +88,10 @@ class State:
         self._entropy = entropy
         self.patience = self.draw_patience()
 
-    @property
-    def me(self) -> MemberID:
-        """This member."""
-        return self.config.member_id
-
-    @property
-    def sole_voter(self) -> bool:
-        """Whether this member is a majority by itself."""
-        conf = self.conf_state
-        return conf.voters == (self.config.member_id,) and not conf.voters_outgoing
+    def configure(self, conf_state: ConfState) -> None:
+        """Take part as `conf_state` says."""
+        self.conf_state = conf_state
+        self.sole_voter = conf_state.voters == (self.me,) and not conf_state.joint
 
     def draw_patience(self) -> int:
         """Draw an election timeout, so that candidates rarely collide (section 5.2)."""
