@@ -240,9 +240,9 @@ def test_a_leader_of_an_old_term_hears_of_the_new_one() -> None:
         raft.step(message)
         (reply,) = sent(raft, C)
         assert reply.term == 3
-    other = leader()
-    other.step(reply._replace(to=ME, sender=B))
-    assert (other.role, other.term) == (Role.FOLLOWER, 3)
+        other = leader()
+        other.step(reply._replace(to=ME, sender=B))
+        assert (other.role, other.term) == (Role.FOLLOWER, 3)
 
 
 def test_without_both_rules_an_old_leader_is_ignored() -> None:

@@ -291,11 +291,12 @@ def test_what_is_left_of_a_cut_group_is_written_again() -> None:
 
 
 def test_no_committed_entry_gives_way() -> None:
-    """A leader's groups that contradict a committed entry change nothing."""
+    """A leader's groups that contradict a committed entry are a programmer's error."""
     log = empty_log()
     log.append(Term(1), [b"a", b"b"])
     log.commit_to(Index(2))
-    assert log.append_groups(Index(1), [Group(Index(2), Term(2), [b"x"])]) is None
+    with pytest.raises(AssertionError):
+        log.append_groups(Index(1), [Group(Index(2), Term(2), [b"x"])])
     assert (log.last, log.last_term) == (2, 1)
 
 

@@ -246,6 +246,8 @@ def test_a_broken_link_probes_again() -> None:
         raft.report_unreachable(peer)
     assert (raft.progress[B].state, raft.progress[B].next) == (PROBE, 2)
     assert [2] == indexes(only(raft))
+    raft.step(ack(B, 1, 1))
+    assert (raft.progress[B].state, raft.progress[B].next) == (REPLICATE, 2), "it agrees up to 1"
 
 
 def test_a_leader_without_a_majority_steps_down() -> None:
@@ -462,3 +464,12 @@ def test_a_snapshot_is_restored_without_a_leader() -> None:
     assert raft.restore(Index(9), Term(2), ConfState(THREE))
     persist(raft)
     assert raft.take_messages() == []
+
+
+def test_a_hint_below_the_log_needs_a_snapshot() -> None:
+    """What a follower may agree on lies before what is kept: that is where its next entry is."""
+    groups = (group(5, 1, b"e", b"f"),)
+    hard = HardState(Term(1), MemberID(0), Index(6))
+    raft = lead(make(voters=THREE, groups=groups, hard_state=hard, applied=6))
+    raft.step(refusal(B, 2, 6, 2, 1))
+    assert raft.progress[B].next == 3
