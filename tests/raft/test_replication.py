@@ -473,3 +473,30 @@ def test_a_hint_below_the_log_needs_a_snapshot() -> None:
     raft = lead(make(voters=THREE, groups=groups, hard_state=hard, applied=6))
     raft.step(refusal(B, 2, 6, 2, 1))
     assert raft.progress[B].next == 3
+
+
+def test_what_is_left_of_an_old_leader_is_not_committed() -> None:
+    """Figure 2: entries behind the last one the leader sent may be others than its own."""
+    raft = make(voters=THREE)
+    raft.step(append(1, 0, 0, group(1, 1, b"a", b"old", b"old")))
+    persist(raft)
+    raft.step(append(2, 1, 1, commit=3, sender=C))
+    assert (raft.log.last, raft.log.commit) == (3, 1)
+
+
+def test_a_full_window_is_told_once_what_is_committed() -> None:
+    """To a member that is slow no empty message goes turn after turn."""
+    raft = lead(make(voters=THREE, config=RaftConfig(ME, inflight_max=1)))
+    for peer in (B, C):
+        raft.step(ack(peer, 1, 1))
+    raft.take_messages()
+    raft.propose([b"a"])
+    raft.take_messages()
+    raft.propose([b"b"])
+    persist(raft)
+    raft.step(ack(C, 1, 2))
+    raft.take_messages()
+    raft.step(ack(C, 1, 3))
+    assert raft.log.commit == 3
+    assert [B, C] != [message.to for message in raft.take_messages()]
+    assert sent(raft, B) == []

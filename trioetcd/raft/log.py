@@ -217,7 +217,8 @@ class Log:
         self._sealed = self.last
         if index < self._next:
             self._next = void
-            self.truncated = void if self.truncated is None else min(self.truncated, void)
+            # Never behind an earlier one: what is to be rewritten begins at `_next`.
+            self.truncated = void
 
     def restore(self, index: Index, term: Term) -> None:
         """Begin anew behind a snapshot that ends with the entry at `index`, of `term`."""
