@@ -454,18 +454,6 @@ def test_a_leader_needs_no_snapshot() -> None:
     assert not raft.restore(Index(9), Term(1), ConfState(THREE))
 
 
-def test_a_snapshot_is_restored_without_a_leader() -> None:
-    """If the leader was lost meanwhile nobody is told, and an impossible term is a mistake."""
-    raft = make(voters=THREE)
-    assert raft.offered_snapshot(B, Term(3), Index(9), Term(2))
-    raft.resign()
-    with pytest.raises(AssertionError):
-        raft.restore(Index(9), Term(4), ConfState(THREE))
-    assert raft.restore(Index(9), Term(2), ConfState(THREE))
-    persist(raft)
-    assert raft.take_messages() == []
-
-
 def test_a_hint_below_the_log_needs_a_snapshot() -> None:
     """What a follower may agree on lies before what is kept: that is where its next entry is."""
     groups = (group(5, 1, b"e", b"f"),)
