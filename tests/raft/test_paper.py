@@ -267,7 +267,7 @@ def test_7_a_member_far_behind_gets_a_snapshot() -> None:
 
 
 def test_7_a_snapshot_is_restored_without_a_leader() -> None:
-    """Section 7: if the leader was lost meanwhile nobody is told, and an impossible term is a mistake."""
+    """Section 7: if the leader was lost nobody is told; an impossible term is a mistake."""
     raft = make(voters=THREE)
     assert raft.offered_snapshot(B, Term(3), Index(9), Term(2))
     raft.resign()
