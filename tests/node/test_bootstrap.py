@@ -113,13 +113,20 @@ async def test_a_member_that_lost_its_data_does_not_begin_anew() -> None:
     line = config(f"--name=a {THREE}")
     members, own = initial_members(line)
     seen = [replace(one, name="a" if one.id == own else "") for one in members]
-    peers = Peers(ClusterView(CLUSTER, tuple(seen)))
+    cluster = cluster_id(one.id for one in members)
+    peers = Peers(ClusterView(cluster, tuple(seen)))
     with pytest.raises(CannotStart, match=f"`etcdctl member remove {own:x}`"):
         await first_rows(line, peers)
     assert ["https://b:1", "https://c:1"] == peers.asked
-    peers.view = ClusterView(CLUSTER, tuple(members))
+    peers.view = ClusterView(cluster, tuple(members))
     first = await first_rows(line, peers)
     assert own == first.member_id
+
+
+async def test_who_should_join_does_not_begin_a_cluster_of_its_own() -> None:
+    """The commonest slip: added to a cluster, but started as if there were none yet."""
+    with pytest.raises(CannotStart, match="to join them, give --initial-cluster-state=existing"):
+        await first_rows(config(f"--name=a {THREE}"), Peers(A_AND_B))
 
 
 async def test_settings_of_the_first_start_are_checked_before_anybody_is_asked() -> None:
