@@ -86,6 +86,40 @@ def test_group_last() -> None:
     assert Group(Index(5), Term(1), [b"a", b"b", b"c"]).last == 7
 
 
+def test_a_group_is_encoded_once() -> None:
+    """The encoded form is kept, and one that was decoded keeps the bytes it came in."""
+    group = Group(Index(5), Term(1), [b"a", b"b", b"c"])
+    encoded = encode_group(*group)
+    assert encoded == group.encoded
+    assert group.encoded is group.encoded
+    assert decode_group(encoded).encoded is encoded
+
+
+def test_parts_of_a_group() -> None:
+    """A part has the entries it should; all of a group is the group itself."""
+    group = Group(Index(5), Term(1), [b"a", b"b", b"c"])
+    assert group.starting(5) is group.ending(7) is group
+    assert group.starting(6) == Group(Index(6), Term(1), [b"b", b"c"])
+    assert group.ending(6) == Group(Index(5), Term(1), [b"a", b"b"])
+    for index in (4, 8):
+        with pytest.raises(AssertionError):
+            group.starting(index)
+    for index in (4, 8):
+        with pytest.raises(AssertionError):
+            group.ending(index)
+
+
+def test_who_votes_and_who_is_told() -> None:
+    """In a joint configuration both halves vote; learners are told, and do not vote."""
+    one, two, three, four = (MemberID(number) for number in range(1, 5))
+    conf = ConfState((two, three), (four,), (one, two), (one,))
+    assert conf.joint
+    assert conf.voting == (one, two, three)
+    assert conf.members == (one, two, three, four)
+    assert ConfState((one,), (two,)).voting == (one,)
+    assert ConfState((one,), (two,)).members == (one, two)
+
+
 def test_voters_are_sorted_and_distinct() -> None:
     """A configuration is a sorted tuple: nothing depends on the order of a set."""
     assert ConfState((MemberID(1), MemberID(2))).voters == (1, 2)

@@ -37,17 +37,53 @@ class CorruptGroupError(Exception):
     """The bytes are not a group that was ever encoded."""
 
 
-class Group(NamedTuple):
-    """Neighbouring entries of one term: `datas[i]` is the entry at ``first + i``."""
-
+class _Entries(NamedTuple):
     first: Index
     term: Term
     datas: list[bytes]
+
+
+class Group(_Entries):
+    """Neighbouring entries of one term: `datas[i]` is the entry at ``first + i``.
+
+    Equal when the entries are. The encoded form is made when first asked for and kept, so that a
+    group goes to the disk and to every member as the same bytes, and one received from a member
+    is stored as it came. Nobody changes `datas` afterwards.
+    """
+
+    _encoded: bytes | None = None
 
     @property
     def last(self) -> Index:
         """The index of the last entry."""
         return Index(self.first + len(self.datas) - 1)
+
+    @property
+    def encoded(self) -> bytes:
+        """The group as bytes, on the wire and on the disk."""
+        encoded = self._encoded
+        if encoded is None:
+            encoded = self._encoded = encode_group(*self)
+        return encoded
+
+    def keep(self, encoded: bytes) -> None:
+        """Remember the form this group was decoded from."""
+        self._encoded = encoded
+
+    def starting(self, index: int) -> Group:
+        """Give the part from `index` on: itself if that is all of it."""
+        if index == self.first:
+            return self
+        assert self.first < index <= self.last
+        return Group(Index(index), self.term, self.datas[index - self.first :])
+
+    def ending(self, index: int) -> Group:
+        """Give the part up to `index`: itself if that is all of it."""
+        count = index - self.first + 1
+        if count == len(self.datas):
+            return self
+        assert 0 < count < len(self.datas)
+        return Group(self.first, self.term, self.datas[:count])
 
 
 class HardState(NamedTuple):
@@ -63,9 +99,11 @@ class HardState(NamedTuple):
 
 
 class Role:
-    """The three roles of the paper, section 5.1."""
+    """The three roles of the paper, section 5.1, and the one that asks before it campaigns."""
 
     FOLLOWER: Final = "follower"
+    PRE_CANDIDATE: Final = "pre-candidate"
+    """A follower without a leader that asks whether it could win (dissertation, section 9.6)."""
     CANDIDATE: Final = "candidate"
     LEADER: Final = "leader"
 
@@ -143,4 +181,6 @@ def decode_group(encoded: bytes) -> Group:
         at += length
     if at != len(encoded) or not count:
         raise CorruptGroupError("the lengths in a group of entries do not add up")
-    return Group(Index(first), Term(term), datas)
+    group = Group(Index(first), Term(term), datas)
+    group.keep(encoded)
+    return group

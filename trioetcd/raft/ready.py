@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from trioetcd.raft.entry import Group, HardState
+from trioetcd.values import Index
 
 __all__ = ["Ready"]
 
@@ -22,8 +23,12 @@ class Ready(NamedTuple):
             carries the commit index.
         must_persist: term, vote or entries are new: without a batch nothing goes on.
         groups: entries to persist, in order.
+        truncated: stored groups that begin at or after this index are void: the batch deletes
+            them. It is where `groups` begin, so that the stored groups tile the log. None when
+            there was no conflict.
     """
 
     hard_state: HardState
     must_persist: bool
     groups: list[Group]
+    truncated: Index | None = None

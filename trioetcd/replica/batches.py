@@ -6,7 +6,7 @@ speaks of: this is where both are written, and nothing else writes either.
 
 from __future__ import annotations
 
-from trioetcd.raft import Log, Ready, encode_group
+from trioetcd.raft import Log, Ready
 from trioetcd.replica.housekeeping import Housekeeping
 from trioetcd.replica.outputs import Persist
 from trioetcd.replica.overlay import Overlay
@@ -58,8 +58,10 @@ class Batches:
         keeping = self.housekeeping
         rows = space.rotate()
         last = log.stable
+        if ready.truncated is not None:
+            keeping.drop_groups(rows, ready.truncated)
         for group in ready.groups:
-            encoded = encode_group(*group)
+            encoded = group.encoded
             rows[group_key(group.first)] = encoded
             keeping.group_written(group.first, len(encoded))
             last = group.last

@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 import trio
 
-from trioetcd.transport.streams import ByteStream
+from trioetcd.transport.streams import ByteStream, shake_hands
 
 __all__ = [
     "HANDSHAKE_SECONDS",
@@ -263,15 +263,7 @@ class Listener:
             self._rejected(remote, _plain_reason(error))
             return None
         try:
-            while True:
-                try:
-                    await trio.to_thread.run_sync(secure.do_handshake, limiter=self._threads)
-                except ssl.SSLWantReadError:
-                    await trio.lowlevel.wait_readable(secure)
-                except ssl.SSLWantWriteError:
-                    await trio.lowlevel.wait_writable(secure)
-                else:
-                    break
+            await shake_hands(secure, self._threads)
         except OSError as error:
             self._rejected(remote, _plain_reason(error))
             secure.close()

@@ -16,7 +16,7 @@ from typing import Final
 
 import trio
 
-__all__ = ["READ_BYTES_MAX", "ByteStream", "PrefixedStream"]
+__all__ = ["READ_BYTES_MAX", "ByteStream", "PrefixedStream", "shake_hands"]
 
 READ_BYTES_MAX: Final = 65_536
 """A reader takes at most this much a turn, so that one busy client cannot hold up the others."""
@@ -212,3 +212,20 @@ class PrefixedStream(trio.abc.Stream):
     async def aclose(self) -> None:
         """Close the stream beneath."""
         await self._stream.aclose()
+
+
+async def shake_hands(secure: ssl.SSLSocket, threads: trio.CapacityLimiter) -> None:
+    """Do the TLS handshake of a non-blocking socket, its cryptography in one of `threads`.
+
+    Raises:
+        OSError: the two sides did not come to terms; an `ssl.SSLError` says why.
+    """
+    while True:
+        try:
+            await trio.to_thread.run_sync(secure.do_handshake, limiter=threads)
+        except ssl.SSLWantReadError:
+            await trio.lowlevel.wait_readable(secure)
+        except ssl.SSLWantWriteError:
+            await trio.lowlevel.wait_writable(secure)
+        else:
+            return

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["CLIENT_LIMITS", "KIB", "MIB", "Limits"]
+__all__ = ["CLIENT_LIMITS", "KIB", "MIB", "Limits", "PeerLimits"]
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -86,3 +86,36 @@ class Limits:
 
 CLIENT_LIMITS: Final = Limits(message_bytes_max=2**31 - 1, buffered_bytes_max=2**32)
 """A client asked for what it gets: answers may be as long as gRPC can say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerLimits:
+    """Bounds of one connection between members, whoever dialled.
+
+    Attributes:
+        hello_bytes_max: longest frame before the other side is known, and longest answer to a
+            dialler: a few numbers and a sentence.
+        frame_bytes_max: longest frame of messages or rows. A frame is cut at
+            `frame_bytes_target`, so only one message that is longer by itself gets near it: an
+            entry of `--max-request-bytes`, or a row with its value.
+        items_max: items in a frame of messages: 4096 messages, or the entries of a large Propose.
+            A decoded item takes up to 72 bytes, so that is what bounds the memory of a frame.
+        row_items_max: items in a frame of rows, two a row.
+        meta_bytes_max: longest description of a snapshot, and longest list of members with their
+            URLs.
+        reason_letters_max: longest sentence of a refusal; it goes into the log.
+        frame_bytes_target: messages are gathered into one frame up to this.
+        rows_bytes_max: rows, keys and values and `row_bytes` each, in one piece of a snapshot,
+            but for one row that is longer by itself: what is decoded in about 5 ms.
+        row_bytes: what a row costs besides its key and its value.
+    """
+
+    hello_bytes_max: int = 4 * KIB
+    frame_bytes_max: int = 16 * MIB
+    items_max: int = 64 * KIB
+    row_items_max: int = 128 * KIB
+    meta_bytes_max: int = 1 * MIB
+    reason_letters_max: int = 512
+    frame_bytes_target: int = 1 * MIB
+    rows_bytes_max: int = 256 * KIB
+    row_bytes: int = 16

@@ -1,0 +1,159 @@
+"""Elections: who campaigns, who gets a vote, who leads (paper, sections 5.2 and 5.4.1).
+
+With PreVote a member asks first whether it could win (dissertation, section 9.6), so that one that
+was cut off does not come back with a term that deposes the leader. With CheckQuorum a member that
+hears from a leader ignores whoever wants its vote (section 4.2.3), unless that leader asked for the
+election itself (section 3.10). A vote of one's own counts when it is durable.
+"""
+
+from __future__ import annotations
+
+from trioetcd.raft.entry import Role
+from trioetcd.raft.messages import (
+    PreVote,
+    PreVoteReply,
+    RequestVote,
+    RequestVoteReply,
+    TimeoutNow,
+)
+from trioetcd.raft.quorum import VoteOutcome, joint_vote_outcome
+from trioetcd.raft.replication import begin_leading
+from trioetcd.raft.state import NOBODY, State
+from trioetcd.values import Term
+
+__all__ = [
+    "campaign",
+    "count_own_vote",
+    "disturbs",
+    "may_campaign",
+    "on_pre_vote",
+    "on_pre_vote_reply",
+    "on_request_vote",
+    "on_request_vote_reply",
+    "on_timeout_now",
+]
+
+
+def may_campaign(state: State) -> bool:
+    """Say whether this member may stand for election.
+
+    Learners and members that were removed may not. Nor may one that has committed a membership
+    change and not applied it: it does not know whose votes it needs.
+    """
+    if state.me not in state.conf_state.voting:
+        return False
+    return not any(map(state.config.is_conf_change, state.log.unapplied()))
+
+
+def campaign(state: State, *, transfer: bool) -> None:
+    """Begin an election, or ask first whether it could be won."""
+    if not may_campaign(state):
+        return
+    if state.config.pre_vote and not transfer and not state.sole_voter:
+        _ask(state)
+    else:
+        _stand(state, transfer=transfer)
+
+
+def _ask(state: State) -> None:
+    """Ask for votes in the next term without beginning it (dissertation, section 9.6)."""
+    state.forget()
+    state.role = Role.PRE_CANDIDATE
+    # Nothing is promised by this, so it counts without the disk.
+    state.votes[state.me] = True
+    log = state.log
+    term = Term(state.term + 1)
+    for peer in state.conf_state.voting:
+        if peer != state.me:
+            # Nor does the question reveal a term, so it does not wait for the disk either.
+            state.outbox.append(PreVote(peer, state.me, term, log.last, log.last_term))
+    _count(state)
+
+
+def _stand(state: State, *, transfer: bool) -> None:
+    """Become a candidate of the next term and vote for oneself (section 5.2)."""
+    state.forget()
+    state.term = Term(state.term + 1)
+    state.vote = state.me
+    state.role = Role.CANDIDATE
+    log = state.log
+    for peer in state.conf_state.voting:
+        if peer != state.me:
+            state.send(RequestVote(peer, state.me, state.term, log.last, log.last_term, transfer))
+
+
+def count_own_vote(state: State) -> None:
+    """Count this candidate's vote for itself, which has become durable."""
+    state.votes[state.me] = True
+    _count(state)
+
+
+def _count(state: State) -> None:
+    """Go on to what the votes decide."""
+    outcome = joint_vote_outcome(state.conf_state, state.votes)
+    if outcome is VoteOutcome.PENDING:
+        return
+    if outcome is VoteOutcome.LOST:
+        state.follow(state.term, NOBODY)
+    elif state.role == Role.PRE_CANDIDATE:
+        _stand(state, transfer=False)
+    else:
+        begin_leading(state)
+
+
+def disturbs(state: State, message: PreVote | RequestVote) -> bool:
+    """Say whether a vote is asked for while a leader is there (dissertation, section 4.2.3)."""
+    if not state.config.check_quorum or state.leader == NOBODY:
+        return False
+    if isinstance(message, RequestVote) and message.transfer:
+        return False
+    return state.elapsed < state.config.election_ticks
+
+
+def _electable(state: State, message: PreVote | RequestVote) -> bool:
+    """Say whether the asker's log holds all that may be committed (section 5.4.1)."""
+    return state.log.covers(message.last_index, message.last_term)
+
+
+def on_pre_vote(state: State, message: PreVote) -> None:
+    """Say whether the sender would get this vote; remembers nothing."""
+    free = message.term > state.term or (
+        message.term == state.term
+        and (state.vote == message.sender or (state.vote == NOBODY and state.leader == NOBODY))
+    )
+    if free and _electable(state, message):
+        state.outbox.append(PreVoteReply(message.sender, state.me, message.term, granted=True))
+    else:
+        state.send(PreVoteReply(message.sender, state.me, state.term, granted=False))
+
+
+def on_request_vote(state: State, message: RequestVote) -> None:
+    """Vote for one candidate of this term at most: the first whose log will do (section 5.2)."""
+    free = state.vote == message.sender or (state.vote == NOBODY and state.leader == NOBODY)
+    granted = free and _electable(state, message)
+    if granted:
+        state.vote = message.sender
+        state.elapsed = 0
+    state.send(RequestVoteReply(message.sender, state.me, state.term, granted))
+
+
+def on_pre_vote_reply(state: State, message: PreVoteReply) -> None:
+    """Count an answer to the question asked before campaigning."""
+    if state.role != Role.PRE_CANDIDATE or message.term != state.term + message.granted:
+        return
+    state.votes.setdefault(message.sender, message.granted)
+    _count(state)
+
+
+def on_request_vote_reply(state: State, message: RequestVoteReply) -> None:
+    """Count a vote."""
+    if state.role != Role.CANDIDATE:
+        return
+    state.votes.setdefault(message.sender, message.granted)
+    _count(state)
+
+
+def on_timeout_now(state: State, message: TimeoutNow) -> None:
+    """Campaign at once, because the leader wants this member to lead (dissertation, 3.10)."""
+    if state.role == Role.FOLLOWER and message.sender == state.leader:
+        campaign(state, transfer=True)

@@ -1,0 +1,131 @@
+"""Dialling a peer: TCP, TLS 1.3 with both certificates verified, and noticing that it is gone."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from trioetcd import pki
+from trioetcd.transport.listener import HANDSHAKE_THREADS, Address
+from trioetcd.transport.streams import ByteStream, shake_hands
+from trioetcd.transport.tls import PEER_ALPN
+
+__all__ = ["DialError", "TlsDialler", "notice_death", "reason_of"]
+
+_PROBES: Final = 2
+
+
+class DialError(Exception):
+    """There is no connection to a peer; the sentence says why."""
+
+
+class TlsDialler:
+    """Dials peers with the credentials of the moment.
+
+    Args:
+        context: gives the current TLS context at each attempt.
+        silence_seconds: how long data may stay unacknowledged, or an idle peer unheard, before
+            the kernel gives the connection up.
+    """
+
+    def __init__(self, context: Callable[[], ssl.SSLContext], *, silence_seconds: float) -> None:
+        self._context = context
+        self._silence_seconds = silence_seconds
+        self._threads = trio.CapacityLimiter(HANDSHAKE_THREADS)
+
+    async def dial(self, address: Address) -> ByteStream:
+        """Connect and shake hands; the peer's certificate must name the host that was dialled.
+
+        Raises:
+            DialError: nobody listens there, or not the right one.
+        """
+        try:
+            opened = await trio.open_tcp_stream(address.host, address.port)
+        except OSError as error:
+            raise DialError(f"{address}: {reason_of(error)}") from None
+        sock = socket.socket(fileno=opened.socket.detach())
+        sock.setblocking(False)  # the new object believes otherwise
+        try:
+            notice_death(sock, self._silence_seconds)
+            secure = self._context().wrap_socket(
+                sock,
+                server_hostname=address.host,
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=True,
+            )
+        except OSError as error:  # it was gone before anything was said
+            sock.close()
+            raise DialError(f"{address}: {reason_of(error)}") from None
+        try:
+            await shake_hands(secure, self._threads)
+            self._check(secure)
+        except OSError as error:
+            secure.close()
+            raise DialError(f"{address}: {reason_of(error)}") from None
+        except (pki.PkiError, DialError) as error:
+            secure.close()
+            raise DialError(f"{address}: {error}") from None
+        except BaseException:
+            secure.close()
+            raise
+        return ByteStream(secure)
+
+    @staticmethod
+    def _check(secure: ssl.SSLSocket) -> None:
+        certificate = secure.getpeercert(binary_form=True)
+        if certificate is None or not pki.may_be_peer(certificate):
+            # One CA may sign members and listeners for clients; the latter are no members.
+            raise DialError("the certificate shown there is not a member's: it lacks a usage")
+        if secure.selected_alpn_protocol() not in PEER_ALPN:
+            raise DialError("what listens there does not speak the protocol of members")
+
+
+def notice_death(sock: socket.socket, seconds: float) -> None:
+    """Let the kernel end a connection whose other side has been silent for `seconds`.
+
+    Data that waits for an acknowledgement counts from its first transmission (TCP_USER_TIMEOUT);
+    where nothing is sent, the kernel asks by itself (keep-alive).
+
+    Raises:
+        OSError: the connection is broken already.
+    """
+    whole = max(1, round(seconds))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, whole)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, whole)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * seconds))
+
+
+def reason_of(error: OSError) -> str:
+    """Say in a few words why there is no connection, without OpenSSL's file and line."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate shown there was refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        reason = (error.reason or "").replace("_", " ").lower()
+        return _REASONS.get(error.reason or "", reason or "the TLS handshake failed")
+    # open_tcp_stream says that all attempts failed, and why in a group; or adds the address
+    cause = error.__cause__
+    if isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    failure = cause if isinstance(cause, OSError) else error
+    if not isinstance(failure, socket.gaierror) and failure.errno:
+        return os.strerror(failure.errno)
+    return failure.strerror or "the connection was closed during the handshake"
+
+
+_REASONS: Final = {
+    "WRONG_VERSION_NUMBER": "what listens there does not speak TLS",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "what listens there does not speak TLS 1.3",
+    "TLSV1_ALERT_UNKNOWN_CA": "the member there does not trust this member's certificate",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the member there asks for a certificate",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "the member there does not accept this member's certificate",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "this member's certificate has ended",
+    "UNEXPECTED_EOF_WHILE_READING": "the connection was closed during the handshake",
+}
