@@ -6,7 +6,7 @@ moved by hand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pytest
 
@@ -31,10 +31,15 @@ from trioetcd.replica import (
     Received,
     Replica,
     ReplicaConfig,
+    SnapshotEnded,
+    SnapshotOffered,
+    SnapshotPiece,
+    SnapshotSent,
     Tick,
     bootstrap,
     recover,
 )
+from trioetcd.replica.rows import bootstrap_joiner
 from trioetcd.schema import messages
 from trioetcd.statemachine import CommandKind, Outcome
 from trioetcd.storage.memory import MemoryBackend
@@ -65,20 +70,40 @@ class Living:
         self._disks: dict[MemberID, MemoryBackend] = {}
         self._inputs: dict[MemberID, list[Input]] = {}
         for one in view.members:
-            disk = self._disks[one.id] = MemoryBackend()
             rows = bootstrap(cluster_id=view.cluster_id, member_id=one.id, members=view.members)
-            disk.prepare(rows).write()
-            recovered = recover(disk)
-            assert recovered is not None
-            self._inputs[one.id] = []
-            self.replicas[one.id] = Replica(
-                backend=disk,
-                recovered=recovered,
-                config=ReplicaConfig(name=one.name),
-                boot=one.id,
-                entropy=Dice(one.id),
-                now=0.0,
-            )
+            self._start(one.id, one.name, rows)
+
+    def _start(self, number: MemberID, name: str, rows: Mapping[bytes, bytes | None]) -> None:
+        disk = self._disks[number] = MemoryBackend()
+        disk.prepare(rows).write()
+        recovered = recover(disk)
+        assert recovered is not None
+        self._inputs[number] = []
+        self.replicas[number] = Replica(
+            backend=disk,
+            recovered=recovered,
+            config=ReplicaConfig(name=name),
+            boot=number,
+            entropy=Dice(number),
+            now=self.now,
+        )
+
+    def join(self, number: MemberID) -> None:
+        """Start a member that the cluster has added."""
+        rows = bootstrap_joiner(cluster_id=ClusterID(0xC1), member_id=number)
+        self._start(number, f"m{number}", rows)
+
+    def _transfer(self, sender: MemberID, to: MemberID) -> None:
+        """Send the whole state, as a connection of its own would."""
+        replica = self.replicas[sender]
+        cut = replica.cut_state()
+        pieces = []
+        while rows := cut.piece(1 << 20):
+            pieces.append(SnapshotPiece(rows))
+        cut.close()
+        offered = SnapshotOffered(sender, replica.term, cut.meta)
+        self._inputs[to] += [offered, *pieces, SnapshotEnded(ok=True)]
+        self._inputs[sender].append(SnapshotSent(to, ok=True))
 
     def _round(self) -> bool:
         """Let everybody take what has come; whether there was anything."""
@@ -95,6 +120,8 @@ class Living:
                 self._inputs[number].append(Tick(self.now))
             self.outcomes.update(dict(outputs.resolved))
             mail += outputs.sends
+            for peer in outputs.snapshots:
+                self._transfer(number, peer)
         for envelope in mail:
             if not self.cut & {envelope.sender, envelope.to} and envelope.to in self._inputs:
                 self._inputs[envelope.to].append(Received([envelope]))
@@ -213,3 +240,24 @@ def test_a_voter_too_many_stops_the_cluster_and_nothing_is_lost() -> None:
     assert ConfState((A, B)) == living.conf_states()[A]
     assert isinstance(living.put(A), EtcdError)
     assert living.replicas[A].store.revision == 2
+
+
+@pytest.mark.parametrize("learner", [False, True])
+def test_a_joiner_learns_everything_by_a_snapshot(*, learner: bool) -> None:
+    """Added, started with an empty log, told the state: it has the keys and knows the members."""
+    living = Living([member(A)])
+    living.lead()
+    done(living.put(A))
+    done(living.do(A, Addition(Member(B, "", ("https://b:1",), is_learner=learner), 1)))
+    living.join(B)
+    assert living.lead() == A
+    living.pass_time(5.0)
+    done(living.put(A))
+    joined = living.replicas[B]
+    assert living.replicas[A].membership.members() == joined.membership.members()
+    assert ["m1", "m2"] == [one.name for one in joined.membership.members()]
+    assert (3, 2 - learner) == (joined.store.revision, len(joined.membership.voters()))
+    if learner:
+        done(living.do(A, Promotion(B)))
+    living.cut = {B}
+    assert isinstance(living.put(A), EtcdError), "both are needed now"
