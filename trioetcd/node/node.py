@@ -199,6 +199,7 @@ class _Node:
                 election_seconds=config.election_seconds,
                 snapshot_count=config.snapshot_count,
                 catch_up_entries=config.snapshot_catchup_entries,
+                strict_reconfig=config.strict_reconfig_check,
             ),
             boot=self._entropy.bits(64),
             entropy=self._entropy,

@@ -20,10 +20,11 @@ from trioetcd.cluster.rules import Connected
 from trioetcd.errors import EtcdError
 from trioetcd.mvcc import WatchHub, WatchSession
 from trioetcd.ports import FIRST_ROW, LAST_ROW, Backend, Clock, Entropy, Sink
-from trioetcd.replica import Outputs, Replica
+from trioetcd.replica import Outputs, Replica, TransferRequested
 from trioetcd.runtime.cursors import Cursors
 from trioetcd.runtime.driver import Driver
 from trioetcd.runtime.metrics import Metrics
+from trioetcd.runtime.transfers import Transfers
 from trioetcd.runtime.watch_feed import WatchStream, feed
 from trioetcd.schema import fastpath, messages
 from trioetcd.statemachine import HEAD, CommandKind
@@ -85,6 +86,7 @@ class Server:
     """One member, as handlers and frontends see it.
 
     Attributes:
+        transfers: those who wait for another leader.
         connected: gives the other members that this one is connected to, and for how many
             seconds it has been; nobody, until whoever keeps the connections says otherwise.
         wall: gives the seconds since 1970.
@@ -139,6 +141,12 @@ class Server:
             clock,
             turned=self._turned,
             written=metrics.disk_wal_fsync_duration_seconds.observe,
+        )
+        self.transfers = Transfers(
+            me=replica.member_id,
+            membership=replica.membership,
+            seconds=replica.config.request_seconds,
+            request=lambda to: self.driver.put_in(TransferRequested(to)),
         )
 
     # What everybody asks
@@ -325,6 +333,7 @@ class Server:
         """Take no more proposals; streams that wait for the end see it."""
         self._stopping = True
         self._stopped.set()
+        self.transfers.stop()
 
     # What the driver says
 
@@ -336,6 +345,8 @@ class Server:
             self._give_back(start, stop, _nothing)
         if outputs.resolved or outputs.readable:
             self._answer(outputs)
+        if self.transfers.waiting:
+            self.transfers.turned(leader=self.replica.leader, now=self.now())
         if self._after_compaction and not self.store.compaction.pending:
             waiting, self._after_compaction = self._after_compaction, []
             for done in waiting:
