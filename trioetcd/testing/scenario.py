@@ -56,6 +56,13 @@ _NETWORK: Final = frozenset(
 )
 
 
+SNAPSHOTS: Final = False
+"""Whether members can be sent a snapshot; before they can, a cluster's log is never cut, and nobody
+joins."""
+
+_NEVER: Final = 1 << 30
+
+
 def stream(seed: int, name: str) -> Random:
     """Make the stream of chance of one name; the same in every process."""
     return Random(f"{seed}/{name}")  # noqa: S311 - a simulator's dice guard no secret
@@ -173,6 +180,7 @@ def draw(
     def sized(name: str, usual: int, *unusual: int) -> int:
         return choose(name, usual, *unusual) if small else usual
 
+    cuts = SNAPSHOTS or size == 1
     return Scenario(
         seed=seed,
         seconds=seconds,
@@ -181,9 +189,9 @@ def draw(
         faults=faults,
         heartbeat_millis=heartbeat,
         election_millis=heartbeat * choose("election", 5, 10, 10),
-        snapshot_count=sized("snapshot_count", 500, 10, 50, 200),
+        snapshot_count=sized("snapshot_count", 500, 10, 50, 200) if cuts else _NEVER,
         catch_up_entries=sized("catch_up_entries", 100, 1, 5, 30),
-        log_bytes_max=sized("log_bytes_max", 32 << 20, 2000, 20_000, 32 << 20),
+        log_bytes_max=sized("log_bytes_max", 32 << 20, 2000, 20_000, 32 << 20) if cuts else _NEVER,
         batch_bytes_max=sized("batch_bytes_max", 4 << 20, 200, 1000, 4 << 20),
         slices_per_step=sized("slices_per_step", 4, 1, 2),
         compaction_rows=sized("compaction_rows", 256, 2, 16),
