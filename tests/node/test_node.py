@@ -143,10 +143,12 @@ async def test_the_last_member_of_a_cluster_goes_on_alone(tmp_path: Path) -> Non
     revisions: list[int] = []
     directory = tmp_path / "d"
     members = [Member(MemberID(n), f"m{n}", (f"https://127.0.0.1:{n}",)) for n in (1, 2, 3)]
-    with closing(DataDir.open(directory)) as data_dir:
-        with closing(open_member_store(data_dir)) as backend:
-            rows = bootstrap(cluster_id=ClusterID(7), member_id=MemberID(1), members=members)
-            backend.prepare(rows).write()
+    rows = bootstrap(cluster_id=ClusterID(7), member_id=MemberID(1), members=members)
+    with (
+        closing(DataDir.open(directory)) as data_dir,
+        closing(open_member_store(data_dir)) as backend,
+    ):
+        backend.prepare(rows).write()
     assert await life(directory, url, revisions, "--force-new-cluster") == signal.SIGTERM
     assert await life(directory, url, revisions) == signal.SIGTERM
 

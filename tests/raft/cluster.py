@@ -40,6 +40,8 @@ from trioetcd.values import Index, MemberID, Term
 
 CHANGE = b"C"
 REFUSED = b"R"
+NEW = HardState(Term(0), MemberID(0), Index(0))
+FIRST = Index(1)
 CHANGES: dict[bytes, type[AddVoter | AddLearner | Remove]] = {
     b"v": AddVoter,
     b"l": AddLearner,
@@ -81,11 +83,11 @@ class Disk:
     """What a member finds again after a crash."""
 
     conf: ConfState
-    hard: HardState = HardState(Term(0), MemberID(0), Index(0))
+    hard: HardState = NEW
     rows: dict[int, bytes] = field(default_factory=dict)
-    first: Index = Index(1)
-    first_term: Term = Term(0)
-    applied: Index = Index(0)
+    first: Index = FIRST
+    first_term: Term = NEW.term
+    applied: Index = NEW.commit
     state: tuple[bytes, ...] = ()
 
     def entries(self) -> list[Group]:

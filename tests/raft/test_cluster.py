@@ -5,7 +5,6 @@ from __future__ import annotations
 from random import Random
 
 from tests.raft.cluster import Cluster, Node, Snapshot, encode_change
-
 from trioetcd.raft import AddLearner, AddVoter, RaftConfig, Remove, Role
 from trioetcd.values import MemberID
 
@@ -72,10 +71,9 @@ class Storm:
             return
         at = self.random.randrange(min(len(bag), self.reorder))
         lost, doubled = (self.random.random() < self.loss for _ in range(2))
-        if isinstance(bag[at], Snapshot) or not doubled:
-            message = bag.pop(at)
-        else:
-            message = bag[at]
+        message = bag[at]
+        if isinstance(message, Snapshot) or not doubled:
+            del bag[at]
         if isinstance(message, Snapshot) or not lost:
             self.cluster.deliver(message)
 

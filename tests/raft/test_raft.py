@@ -6,74 +6,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioetcd.raft import ConfState, Group, HardState, Log, Raft, RaftConfig, Role
+from tests.raft.cluster import ids
+from tests.raft.member import (
+    ME,
+    THREE,
+    B,
+    C,
+    ack,
+    applied_all,
+    elect,
+    lead,
+    leader,
+    make,
+    only,
+    persist,
+)
+from trioetcd.raft import (
+    ConfState,
+    Group,
+    HardState,
+    Heartbeat,
+    HeartbeatReply,
+    Propose,
+    Raft,
+    RaftConfig,
+    ReadIndex,
+    ReadIndexReply,
+    Role,
+    TimeoutNow,
+)
 from trioetcd.values import Index, MemberID, Term
-
-ME = MemberID(7)
-NEW = HardState(Term(0), MemberID(0), Index(0))
-
-
-class Dice:
-    """Chance that always shows the same number."""
-
-    def __init__(self, value: int) -> None:
-        self.value = value
-
-    def bits(self, count: int, /) -> int:
-        """Give the number, cut to `count` bits."""
-        return self.value & ((1 << count) - 1)
-
-
-def make(
-    *,
-    hard_state: HardState = NEW,
-    groups: tuple[Group, ...] = (),
-    applied: int = 0,
-    voters: tuple[MemberID, ...] = (ME,),
-    dice: int = 0,
-    batch_bytes_max: int = 1 << 20,
-    pre_vote: bool = True,
-) -> Raft:
-    """Make a member from what it would have recovered."""
-    last = groups[-1].last if groups else Index(0)
-    runs: list[tuple[Index, Term]] = []
-    for group in groups:
-        if not runs or runs[-1][1] != group.term:
-            runs.append((group.first, group.term))
-    log = Log(
-        first=Index(1),
-        first_term=Term(0),
-        applied=Index(applied),
-        commit=hard_state.commit,
-        runs=runs,
-        groups=groups,
-        stable=last,
-    )
-    return Raft(
-        config=RaftConfig(
-            member_id=ME,
-            election_ticks=10,
-            batch_bytes_max=batch_bytes_max,
-            pre_vote=pre_vote,
-        ),
-        log=log,
-        hard_state=hard_state,
-        conf_state=ConfState(voters),
-        entropy=Dice(dice),
-    )
-
-
-def persist(raft: Raft) -> None:
-    """Carry one batch to the disk and back."""
-    raft.persist(raft.ready())
-    raft.persisted()
-
-
-def elect(raft: Raft) -> None:
-    """Make a sole voter leader, its first entry committed."""
-    raft.campaign()
-    persist(raft)
-    persist(raft)
 
 
 def test_candidate_votes_for_itself_in_the_next_term() -> None:
@@ -228,3 +190,264 @@ def test_a_follower_counts_nothing() -> None:
     raft = make()
     persist(raft)
     assert (raft.role, raft.log.commit) == (Role.FOLLOWER, 0)
+
+
+# -- several members -------------------------------------------------------------------------
+
+
+def is_change(data: bytes) -> bool:
+    return data.startswith(b"C")
+
+
+CHANGING = RaftConfig(ME, is_conf_change=is_change, refused=lambda data: b"no " + data)
+
+
+def test_a_follower_sends_proposals_on() -> None:
+    """Section 8: a client may ask any member; one without a leader can do nothing."""
+    raft = make(voters=THREE)
+    assert not raft.propose([b"a"])
+    raft.step(Heartbeat(ME, B, Term(1), Index(0), 0))
+    persist(raft)
+    raft.take_messages()
+    assert raft.propose([b"a"])
+    assert only(raft) == Propose(B, ME, Term(1), [b"a"])
+
+
+def test_a_leader_takes_what_was_sent_on() -> None:
+    """Well-formed proposals of others are appended, nonsense is not."""
+    raft = leader()
+    raft.step(Propose(ME, B, Term(1), [b"a", b"b"]))
+    raft.step(Propose(ME, B, Term(1), []))
+    raft.step(Propose(ME, B, Term(1), [b"c", b""]))
+    assert raft.log.last == 3
+    raft.resign()
+    raft.step(Propose(ME, B, Term(1), [b"d"]))
+    assert raft.log.last == 3
+
+
+def test_resigning_keeps_the_term() -> None:
+    """A leader whose disk hangs follows, without a leader, in the same term."""
+    raft = leader()
+    raft.resign()
+    assert (raft.role, raft.leader, raft.term, raft.vote) == (Role.FOLLOWER, 0, 1, ME)
+    assert not raft.propose([b"a"])
+
+
+def test_one_membership_change_at_a_time() -> None:
+    """Dissertation 4.1: a second one before the first is applied becomes something else."""
+    raft = lead(make(voters=THREE, config=CHANGING))
+    raft.propose([b"C0"])
+    assert raft.log.commit == 0, "an entry of the term comes first"
+    raft.step(ack(B, 1, 1))
+    applied_all(raft)
+    raft.propose([b"C1"])
+    raft.propose([b"a", b"C2", b"C3"])
+    raft.propose([b"C4"])
+    expected = [b"", b"no C0", b"C1", b"a", b"no C2", b"no C3", b"no C4"]
+    persist(raft)
+    raft.step(ack(B, 1, 7))
+    assert expected[1:] == raft.committed()
+    applied_all(raft)
+    raft.propose([b"C5"])
+    assert [b"C5"] == raft.ready().groups[0].datas
+
+
+def test_a_lesser_majority_commits_more() -> None:
+    """Section 6: with fewer voters what was held by too few may be held by enough."""
+    raft = leader()
+    raft.propose([b"a"])
+    persist(raft)
+    assert raft.log.commit == 0
+    raft.apply_conf_change(ConfState((ME,)))
+    assert raft.log.commit == 2
+    assert (raft.progress, raft.read_index()) == ({}, 2)
+
+
+def test_a_new_member_is_probed_at_once() -> None:
+    """It hears from the leader with the next messages, and counts from now on."""
+    raft = elected()
+    raft.apply_conf_change(ConfState((ME, B), (C,)))
+    assert {B, C} == {message.to for message in raft.take_messages()}
+    raft.propose([b"a"])
+    persist(raft)
+    raft.step(ack(C, 1, 2))
+    assert raft.log.commit == 1, "a learner does not count"
+    raft.step(ack(B, 1, 2))
+    assert raft.log.commit == 2
+
+
+def test_a_removed_leader_steps_down() -> None:
+    """Dissertation 4.2.2: after its removal is committed and applied, having said so."""
+    raft = leader()
+    raft.step(ack(B, 1, 1))
+    raft.take_messages()
+    raft.apply_conf_change(ConfState((B, C), (ME,)))
+    assert raft.role == Role.FOLLOWER
+    assert {Heartbeat(B, ME, Term(1), Index(1), 0), Heartbeat(C, ME, Term(1), Index(0), 0)} == set(
+        raft.take_messages()
+    )
+    assert raft.conf_state.learners == (ME,)
+
+
+def test_a_follower_only_notes_the_configuration() -> None:
+    """It has nobody to track."""
+    raft = make(voters=THREE)
+    raft.apply_conf_change(ConfState((ME, B)))
+    assert (raft.conf_state.voters, raft.progress) == ((ME, B), {})
+
+
+def test_a_joint_configuration_needs_both_majorities() -> None:
+    """Section 6: entries commit when both the old and the new majority hold them."""
+    raft = leader()
+    new = ids(7, 10, 11)
+    raft.apply_conf_change(ConfState(new, voters_outgoing=THREE))
+    raft.step(ack(B, 1, 1))
+    assert raft.log.commit == 0
+    raft.step(ack(MemberID(10), 1, 1))
+    assert raft.log.commit == 1
+    assert raft.read_index() is None
+
+
+def test_leadership_goes_to_who_is_up_to_date() -> None:
+    """Dissertation 3.10: the transferee catches up first, and nothing is proposed meanwhile."""
+    raft = leader()
+    raft.step(ack(B, 1, 1))
+    raft.propose([b"a"])
+    raft.take_messages()
+    for nonsense in (ME, MemberID(99), MemberID(0)):
+        raft.transfer(nonsense)
+        assert raft.transferee == 0
+    raft.transfer(B)
+    raft.transfer(B)
+    assert (raft.transferee, raft.take_messages()) == (B, [])
+    assert not raft.propose([b"b"])
+    raft.step(ack(B, 1, 2))
+    assert TimeoutNow(B, ME, Term(1)) in raft.take_messages()
+    raft.transfer(C)
+    assert raft.transferee == C
+
+
+def test_a_transfer_to_who_has_everything_begins_at_once() -> None:
+    """Nothing need be waited for."""
+    raft = leader()
+    raft.step(ack(B, 1, 1))
+    raft.take_messages()
+    raft.transfer(B)
+    assert [TimeoutNow(B, ME, Term(1))] == raft.take_messages()
+
+
+def test_a_transfer_is_given_up() -> None:
+    """Dissertation 3.10: after an election timeout the leader goes on."""
+    raft = leader()
+    raft.transfer(B)
+    for _ in range(10):
+        assert not raft.propose([b"a"])
+        raft.step(HeartbeatReply(ME, B, Term(1), 0))
+        raft.tick()
+    assert (raft.transferee, raft.propose([b"a"])) == (0, True)
+
+
+def test_only_voters_may_lead() -> None:
+    """Neither a learner nor one that leaves is made leader, and followers hand nothing on."""
+    raft = lead(make(voters=(ME, B), learners=(C,)))
+    raft.transfer(C)
+    assert raft.transferee == 0
+    raft.transfer(B)
+    raft.apply_conf_change(ConfState((ME,)))
+    assert raft.transferee == 0
+    raft.resign()
+    raft.transfer(B)
+    assert raft.transferee == 0
+
+
+# -- reads -----------------------------------------------------------------------------------
+
+
+def elected() -> Raft:
+    """Make a sole voter leader, its first entry committed."""
+    raft = make()
+    elect(raft)
+    return raft
+
+
+def beaten(raft: Raft, number: int, sender: MemberID = B) -> list[tuple[int, Index]]:
+    """Let a member acknowledge a round; give the reads that are confirmed."""
+    raft.step(HeartbeatReply(ME, sender, raft.term, number))
+    return raft.take_reads()
+
+
+def test_a_read_waits_for_a_majority_to_answer() -> None:
+    """Dissertation 6.4: a round of heartbeats begun after the read came in."""
+    raft = leader()
+    raft.step(ack(B, 1, 1))
+    raft.take_messages()
+    raft.request_read(1)
+    raft.request_read(2)
+    beats = [message for message in raft.take_messages() if isinstance(message, Heartbeat)]
+    assert [1, 1] == [message.round for message in beats]
+    raft.request_read(3)
+    assert raft.take_reads() == []
+    assert beaten(raft, 0) == [], "an answer to an earlier round"
+    assert [(1, 1), (2, 1)] == beaten(raft, 1)
+    assert beaten(raft, 1) == []
+    assert [(3, 1)] == beaten(raft, 2, C)
+
+
+def test_a_sole_voter_reads_at_once() -> None:
+    """Nobody else could be leader; but not before an entry of the term is committed."""
+    raft = make()
+    raft.campaign()
+    persist(raft)
+    raft.request_read(1)
+    assert (raft.take_reads(), raft.read_index()) == ([], None)
+    persist(raft)
+    assert ([(1, 1)], 1) == (raft.take_reads(), raft.read_index())
+
+
+def test_learners_confirm_no_read() -> None:
+    """Only voters make a majority."""
+    raft = lead(make(voters=(ME, B), learners=(C,)))
+    raft.step(ack(B, 1, 1))
+    raft.request_read(1)
+    raft.take_messages()
+    assert beaten(raft, 1, C) == []
+    assert [(1, 1)] == beaten(raft, 1)
+
+
+def test_a_follower_asks_its_leader() -> None:
+    """The answer names the read; without a leader nothing is asked."""
+    raft = make(voters=THREE)
+    raft.request_read(1)
+    raft.step(Heartbeat(ME, B, Term(1), Index(0), 0))
+    persist(raft)
+    raft.take_messages()
+    raft.request_read(2)
+    assert only(raft) == ReadIndex(B, ME, Term(1), 2)
+    raft.step(ReadIndexReply(ME, C, Term(1), 2, Index(5)))
+    raft.step(ReadIndexReply(ME, B, Term(1), 9, Index(5)))
+    assert raft.take_reads() == []
+    raft.step(ReadIndexReply(ME, B, Term(1), 2, Index(5)))
+    raft.step(ReadIndexReply(ME, B, Term(1), 2, Index(5)))
+    assert [(2, 5)] == raft.take_reads()
+    raft.step(ReadIndex(ME, C, Term(1), 7))
+    assert raft.take_messages() == [], "who does not lead answers nobody"
+
+
+def test_a_leader_answers_others() -> None:
+    """A follower's read joins the leader's own rounds."""
+    raft = leader()
+    raft.step(ack(B, 1, 1))
+    raft.step(ReadIndex(ME, C, Term(1), 7))
+    raft.take_messages()
+    raft.step(HeartbeatReply(ME, C, Term(1), 1))
+    assert ReadIndexReply(C, ME, Term(1), 7, Index(1)) in raft.take_messages()
+
+
+def test_fewer_voters_may_confirm_a_read() -> None:
+    """A round under way is looked at again when the configuration changes."""
+    raft = leader()
+    raft.step(ack(B, 1, 1))
+    raft.request_read(1)
+    raft.take_messages()
+    raft.apply_conf_change(ConfState((ME,)))
+    assert [(1, 1)] == raft.take_reads()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from trioetcd.raft import ReadRounds
 from trioetcd.values import Index, MemberID
 

@@ -10,6 +10,7 @@ tasks, threads, time.
 from __future__ import annotations
 
 from trioetcd.replica.config import ReplicaConfig
+from trioetcd.replica.envelope import Envelope
 from trioetcd.replica.inputs import (
     BarrierRequested,
     Input,
@@ -17,9 +18,12 @@ from trioetcd.replica.inputs import (
     Proposal,
     Proposed,
     ReadRequested,
+    Received,
     Stopped,
     Tick,
     Ticket,
+    TransferRequested,
+    Unreachable,
 )
 from trioetcd.replica.outputs import Outputs, Persist, Published, Resolved
 from trioetcd.replica.overlay import Overlay
@@ -29,6 +33,7 @@ from trioetcd.replica.rows import CorruptLog, Recovered, bootstrap, check_chain,
 __all__ = [
     "BarrierRequested",
     "CorruptLog",
+    "Envelope",
     "Input",
     "Outputs",
     "Overlay",
@@ -38,6 +43,7 @@ __all__ = [
     "Proposed",
     "Published",
     "ReadRequested",
+    "Received",
     "Recovered",
     "Replica",
     "ReplicaConfig",
@@ -46,6 +52,8 @@ __all__ = [
     "Stopped",
     "Tick",
     "Ticket",
+    "TransferRequested",
+    "Unreachable",
     "bootstrap",
     "check_chain",
     "recover",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trioetcd.replica.envelope import Envelope
+from trioetcd.values import MemberID
+
 __all__ = [
     "BarrierRequested",
     "Input",
@@ -11,9 +14,12 @@ __all__ = [
     "Proposal",
     "Proposed",
     "ReadRequested",
+    "Received",
     "Stopped",
     "Tick",
     "Ticket",
+    "TransferRequested",
+    "Unreachable",
 ]
 
 Ticket = object
@@ -63,4 +69,35 @@ class Stopped:
     """The member is about to end: what waits is told so, nothing is taken, effects are flushed."""
 
 
-Input = Tick | Proposed | Persisted | ReadRequested | BarrierRequested | Stopped
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What peers sent, in order of arrival."""
+
+    envelopes: list[Envelope]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """The link to a peer broke."""
+
+    peer: MemberID
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRequested:
+    """Let another member lead (0: whoever is most up to date)."""
+
+    to: MemberID
+
+
+Input = (
+    Received
+    | Unreachable
+    | TransferRequested
+    | Tick
+    | Proposed
+    | Persisted
+    | ReadRequested
+    | BarrierRequested
+    | Stopped
+)

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from trioetcd.mvcc import Event
+from trioetcd.replica.envelope import Envelope
 from trioetcd.replica.inputs import Ticket
 from trioetcd.statemachine import Outcome
+from trioetcd.values import MemberID
 
 __all__ = ["Outputs", "Persist", "Published", "Resolved"]
 
@@ -53,3 +55,7 @@ class Outputs:
     reached: list[Ticket] = field(default_factory=list)
     freed: list[tuple[bytes, bytes]] = field(default_factory=list)
     more: bool = False
+    sends: list[Envelope] = field(default_factory=list)
+    snapshots: list[MemberID] = field(default_factory=list)
+    accepting: bool | None = None
+    expelled: bool = False

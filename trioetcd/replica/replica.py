@@ -39,9 +39,12 @@ from trioetcd.replica.inputs import (
     Proposal,
     Proposed,
     ReadRequested,
+    Received,
     Stopped,
     Tick,
     Ticket,
+    TransferRequested,
+    Unreachable,
 )
 from trioetcd.replica.lease_keeper import LeaseKeeper
 from trioetcd.replica.machine import assemble
@@ -265,7 +268,7 @@ class Replica:
                     self._on_barrier(entry.ticket, outputs)
                 case Stopped():
                     self._on_stopped(outputs)
-                case Tick():
+                case Received() | Unreachable() | TransferRequested() | Tick():
                     pass
                 case _:
                     assert_never(entry)

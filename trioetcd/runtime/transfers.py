@@ -34,6 +34,9 @@ class _Waiting(NamedTuple):
 class Transfers:
     """Who waits for which member to lead.
 
+    Attributes:
+        waiting: those who wait; while there are any, every turn is to be told of (`turned`).
+
     Args:
         me: this member.
         membership: who may be transferred to.
@@ -53,7 +56,7 @@ class Transfers:
         self._membership = membership
         self._seconds = seconds
         self._request = request
-        self._waiting: list[_Waiting] = []
+        self.waiting: list[_Waiting] = []
 
     def begin(self, caller: Sink, call: int, to: MemberID, *, leader: MemberID, now: float) -> bool:
         """Ask for a transfer; False if there is nothing to wait for, since `to` leads already.
@@ -69,13 +72,13 @@ class Transfers:
         if to == leader:
             return False
         self._request(to)
-        self._waiting.append(_Waiting(caller, call, to, now + self._seconds))
+        self.waiting.append(_Waiting(caller, call, to, now + self._seconds))
         return True
 
     def turned(self, *, leader: MemberID, now: float) -> None:
         """Answer those whose transfer has been made, or who have waited for too long."""
         left = []
-        for waiting in self._waiting:
+        for waiting in self.waiting:
             caller, call, to, until = waiting
             if leader == to:
                 caller.answer(call, b"")  # etcd leaves even the header out
@@ -85,11 +88,11 @@ class Transfers:
             else:
                 caller.fail(call, EtcdError(TIMEOUT_LEADER_TRANSFER))
             caller.flush()
-        self._waiting = left
+        self.waiting = left
 
     def stop(self) -> None:
         """Let nobody wait for a member that ends."""
-        waiting, self._waiting = self._waiting, []
+        waiting, self.waiting = self.waiting, []
         for caller, call, _, _ in waiting:
             caller.fail(call, EtcdError(STOPPED))
             caller.flush()

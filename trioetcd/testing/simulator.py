@@ -1,0 +1,401 @@
+"""A whole cluster in one thread, in simulated time, all chance from one seed.
+
+A run has two phases. While there are faults nothing may go wrong, whatever else does; then all is
+healed, and within bounded time there must be a leader, a write must succeed, and all members must
+be equal. Equal scenarios give equal runs, event by event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Final, NamedTuple, TextIO
+
+from trioetcd.cluster import Member, cluster_id, member_id
+from trioetcd.replica import Envelope, bootstrap
+from trioetcd.schema import messages
+from trioetcd.statemachine import CommandKind
+from trioetcd.testing.answers import Answers
+from trioetcd.testing.faults import DRIFT, Faults
+from trioetcd.testing.network import LinkFaults, Network
+from trioetcd.testing.operation import Ask, Operation, Pause, Propose, Result, Status, plain
+from trioetcd.testing.oracles import Oracles
+from trioetcd.testing.scenario import Scenario, stream
+from trioetcd.testing.schedule import Schedule, Trace
+from trioetcd.testing.settled import check_equal
+from trioetcd.testing.sim_member import SimMember
+from trioetcd.testing.violation import Violation, require
+from trioetcd.testing.watching import Watching
+from trioetcd.testing.workload import Script, Workload
+from trioetcd.values import ClusterID, MemberID
+
+__all__ = ["Report", "Simulator"]
+
+_MICROS: Final = 1_000_000
+
+FAULTY_SHARE: Final = 0.75
+"""The part of a run in which there are faults."""
+
+WRITE_MICROS: Final = 10 * _MICROS
+"""After all is healed a write must succeed within this time (beyond two elections of slack)."""
+
+EQUAL_MICROS: Final = 15 * _MICROS
+"""And after that all members must be equal within this time."""
+
+CLUSTER: Final = "simulation"
+
+
+class Report(NamedTuple):
+    """What came of a run.
+
+    Attributes:
+        scenario: what was run.
+        violation: the broken promise with what led to it; None if all were kept.
+        operations: results by status.
+        terms: how many terms had a leader.
+        faults: how often each fault struck.
+        revision, entries: how far the cluster came.
+        events: simulated events.
+        simulated: simulated seconds.
+        digest: the trace's hash.
+    """
+
+    scenario: Scenario
+    violation: str | None
+    operations: dict[str, int]
+    terms: int
+    faults: dict[str, int]
+    revision: int
+    entries: int
+    events: int
+    simulated: float
+    digest: str
+
+
+class Simulator:
+    """One run.
+
+    Attributes:
+        scenario, schedule, trace, oracles, network, members, faults: its parts.
+
+    Args:
+        scenario: what to run.
+        file: where the trace is written, if anywhere.
+    """
+
+    def __init__(self, scenario: Scenario, *, file: TextIO | None = None) -> None:
+        self.scenario = scenario
+        self.schedule = Schedule()
+        self.trace = Trace(self.schedule, file)
+        ids = [member_id([_peer_url(place)], CLUSTER) for place in range(scenario.members)]
+        self.cluster_id: ClusterID = cluster_id(ids)
+        self.oracles = Oracles(
+            first=scenario.members + 1, ttl_min=scenario.ttl_min, applied=self._applied
+        )
+        self.answers = Answers(
+            self.oracles.truth, drift=1 + DRIFT if scenario.has("drift") else 1.0
+        )
+        self.network = Network(LinkFaults(), stream(scenario.seed, "network"))
+        self.workload = Workload(
+            keys=scenario.keys, mix=scenario.mix, now=lambda: self.schedule.now
+        )
+        self.members: list[SimMember] = []
+        self._places: dict[MemberID, int] = {}
+        cluster = [
+            Member(id=id_, name=f"m{place}", peer_urls=(_peer_url(place),))
+            for place, id_ in enumerate(ids)
+        ]
+        for place, id_ in enumerate(ids):
+            rows = bootstrap(cluster_id=self.cluster_id, member_id=id_, members=cluster)
+            self._add(place, id_, rows)
+        self.faults = Faults(self, scenario)
+        self.watching = [
+            Watching(number, self.oracles.truth.model, stream(scenario.seed, f"watch/{number}"))
+            for number in range(scenario.watchers)
+        ]
+        self._operations = 0
+        self._outstanding: dict[Operation, None] = {}
+        self._healed = False
+        self._clients_on = True
+
+    def _add(self, place: int, id_: MemberID, rows: dict[bytes, bytes | None]) -> SimMember:
+        member = SimMember(self, place, id_, self.scenario.config(f"m{place}"), rows)
+        self.members.append(member)
+        self._places[id_] = place
+        self.oracles.watch(id_, rows)
+        return member
+
+    # -- the run -----------------------------------------------------------------------------
+
+    def run(self) -> Report:
+        """Run to the end, or to the first broken promise."""
+        violation = None
+        try:
+            self._run()
+        except Violation as broken:
+            violation = str(broken)
+        except AssertionError as broken:
+            violation = f"an assertion failed: {broken!r} in {_where(broken)}"
+        except (LookupError, ValueError, TypeError, AttributeError, RuntimeError) as broken:
+            violation = f"an exception nobody handled: {broken!r} in {_where(broken)}"
+        truth = self.oracles.truth
+        return Report(
+            scenario=self.scenario,
+            violation=violation,
+            operations={status.value: count for status, count in self.answers.results.items()},
+            terms=len(self.oracles.leaders),
+            faults=self.faults.counts,
+            revision=truth.model.revision,
+            entries=len(truth.entries),
+            events=self.trace.events,
+            simulated=self.schedule.now / _MICROS,
+            digest=self.trace.digest(),
+        )
+
+    def _run(self) -> None:
+        scenario = self.scenario
+        schedule = self.schedule
+        for member in self.members:
+            member.start()
+        self.faults.begin()
+        for number in range(scenario.clients):
+            self._client(stream(scenario.seed, f"client/{number}"), number)
+        for watching in self.watching:
+            self._watcher(watching)
+        schedule.run(int(scenario.seconds * FAULTY_SHARE * _MICROS))
+        self._heal()
+        self._expect_write()
+        self._clients_on = False
+        deadline = schedule.now + EQUAL_MICROS
+        while (reason := self._unsettled()) is not None:
+            require(schedule.now < deadline, "not settled long after all was healed: {}", reason)
+            schedule.run(schedule.now + 200_000)
+        self._check_end()
+
+    def _heal(self) -> None:
+        self.trace.event("heal")
+        self._healed = True
+        self.workload.calm = True
+        self.faults.heal()
+        for member in self.members:
+            if member.replica is None and not self._is_gone(member):
+                self._start(member.place)
+            member.pause(0)
+
+    def _expect_write(self) -> None:
+        """A write must succeed in time, and so show that there is a leader."""
+        election = self.scenario.election_millis * 1000
+        deadline = self.schedule.now + WRITE_MICROS + 2 * election
+        random = stream(self.scenario.seed, "last")
+        succeeded: list[Result] = []
+
+        def done(result: Result) -> None:
+            if result.status == Status.DONE:
+                succeeded.append(result)
+            else:
+                self.schedule.after(100_000, attempt)
+
+        def attempt() -> None:
+            put = messages.PutRequest(key=b"last", value=self.workload.value())
+            ask = Propose(CommandKind.PUT, put.SerializeToString())
+            self._ask(ask, random.randrange(len(self.members)), done)
+
+        attempt()
+        self.schedule.run(deadline, enough=lambda: bool(succeeded))
+        require(bool(succeeded), "no write succeeded in time after all was healed")
+
+    def _unsettled(self) -> str | None:
+        """Say why the cluster is not yet at rest and equal; None if it is."""
+        if self._outstanding:
+            return f"unanswered: {next(iter(self._outstanding))}"
+        truth = self.oracles.truth
+        for member in self.members:
+            if self._is_gone(member):
+                continue
+            replica = member.replica
+            if replica is None:
+                return f"member {member.place} is down"
+            if replica.applied_index < truth.last:
+                return f"member {member.place} is at {replica.applied_index} of {truth.last}"
+            if replica.store.compaction.pending:
+                return f"member {member.place} is still compacting"
+        for number, watching in enumerate(self.watching):
+            if watching.place is None:
+                return f"watcher {number} is not connected"
+        return None
+
+    def _check_end(self) -> None:
+        """Compare everything with everything."""
+        model = self.oracles.truth.model
+        replicas = [member.replica for member in self.members if not self._is_gone(member)]
+        check_equal([replica for replica in replicas if replica is not None], model)
+        for number, watching in enumerate(self.watching):
+            assert watching.place is not None
+            watching.take_all(self.members[watching.place].clock())
+            for revision in range(watching.position, model.revision + 1):
+                missed = model.events(revision, watching.interest.key, watching.interest.end)
+                require(not missed, "watcher {} was never given {}", number, missed)
+
+        def read(key: bytes) -> bytes | None:
+            kv = model.get(key)
+            return None if kv is None else kv.value
+
+        self.workload.check(read)
+
+    # -- what members know of the world ------------------------------------------------------
+
+    def send(self, place: int, envelopes: list[Envelope]) -> None:
+        """Put messages on the network: those to one peer travel together."""
+        packets: dict[MemberID, list[Envelope]] = {}
+        for envelope in envelopes:
+            packets.setdefault(envelope.to, []).append(envelope)
+        network = self.network
+        schedule = self.schedule
+        for peer, packet in packets.items():
+            to = self._places.get(peer)
+            if to is None:
+                continue
+            epoch = network.epoch(place, to)
+            for arrival in network.send(place, to, schedule.now):
+                schedule.at(arrival, self._delivery(place, to, epoch, packet))
+
+    def _delivery(
+        self, sender: int, to: int, epoch: int, packet: list[Envelope]
+    ) -> Callable[[], None]:
+        def deliver() -> None:
+            if self.network.passes(sender, to, epoch):
+                self.members[to].receive(packet)
+
+        return deliver
+
+    def break_link(self, one: int, other: int) -> None:
+        """Break the connections between two members; both are told."""
+        self.trace.event("reset", one, other)
+        self.network.reset(one, other)
+        self.members[one].unreachable(self.members[other].id)
+        self.members[other].unreachable(self.members[one].id)
+
+    def ended(self, place: int, *, seconds: float | None) -> None:
+        """A member's life has ended: its connections break, and it comes back in a while."""
+        for watching in self.watching:
+            if watching.place == place:
+                watching.disconnect()
+        for other in range(len(self.members)):
+            if other != place:
+                self.network.reset(place, other)
+                self.members[other].unreachable(self.members[place].id)
+        if seconds is not None:
+            self.schedule.after(int(seconds * _MICROS) + 1, lambda: self._start(place))
+
+    def _start(self, place: int) -> None:
+        if self.members[place].replica is None:
+            self.members[place].start()
+
+    def answered(self, operation: Operation, result: Result) -> None:
+        """Judge a result and give it to its client."""
+        self._outstanding.pop(operation)
+        self.trace.event(
+            "answer", operation.number, result.status.value, result.revision, result.error
+        )
+        self.answers.end(operation, result)
+        operation.done(result)
+
+    def _applied(self, index: int, kind: int, payload: bytes, data: bytes) -> None:
+        self.answers.applied(index, kind, payload, self.oracles.first_seen.get(data))
+
+    # -- membership --------------------------------------------------------------------------
+
+    def _is_gone(self, member: SimMember) -> bool:
+        return False
+
+    def change_members(self, random: Random) -> bool:
+        """Add, promote or remove a member."""
+        return False
+
+    # -- clients and watchers ----------------------------------------------------------------
+
+    def _ask(self, ask: Ask, place: int, done: Callable[[Result], None]) -> None:
+        """Ask a member; if nobody is there the client is told so at once."""
+        self._operations += 1
+        operation = Operation(self._operations, ask, place, self.schedule.now, done)
+        self.answers.begin(operation)
+        self._outstanding[operation] = None
+        self.trace.event("ask", operation.number, place, plain(ask))
+        if not self.members[place].submit(operation):
+            self.answered(operation, Result(Status.REFUSED, error="nobody"))
+
+    def _client(self, random: Random, number: int) -> None:
+        """Let a client live: one script after the other."""
+        schedule = self.schedule
+        think = self.scenario.think_millis * 1000
+        place = number % len(self.members)
+
+        def begin() -> None:
+            nonlocal place
+            if not self._clients_on:
+                return
+            if random.random() < 0.2:
+                place = random.randrange(len(self.members))
+            script = self.workload.script(random)
+            step(script, next(script))
+
+        def step(script: Script, ask: Ask) -> None:
+            def done(result: Result) -> None:
+                nonlocal place
+                if result.status != Status.DONE:
+                    place = random.randrange(len(self.members))
+                proceed(script, result)
+
+            match ask:
+                case Pause(micros):
+                    schedule.after(micros, lambda: proceed(script, Result(Status.DONE)))
+                case _:
+                    self._ask(ask, place, done)
+
+        def proceed(script: Script, result: Result) -> None:
+            try:
+                ask = script.send(result)
+            except StopIteration:
+                schedule.after(int(random.expovariate(1.0) * think) + 1, begin)
+                return
+            if isinstance(ask, Pause):
+                step(script, ask)
+            else:
+                schedule.after(random.randrange(1, 2000), lambda: step(script, ask))
+
+        schedule.after(random.randrange(1, think + 1), begin)
+
+    def _watcher(self, watching: Watching) -> None:
+        """Let a watcher look from time to time, at times after a long while."""
+        random = stream(self.scenario.seed, f"watcher/{watching.number}")
+
+        def look() -> None:
+            if watching.place is None:
+                member = random.choice(self.members)
+                replica = member.replica
+                if member.is_up and replica is not None and replica.ready and member.hub:
+                    watching.connect(member.place, member.hub)
+            else:
+                member = self.members[watching.place]
+                if self.schedule.now >= member.paused_until:
+                    if random.random() < 0.1:
+                        watching.ask_progress()
+                    watching.take(member.clock())
+            slow = not self._healed and random.random() < 0.05
+            self.schedule.after(random.randrange(3_000_000 if slow else 200_000) + 1, look)
+
+        look()
+
+
+def _peer_url(place: int) -> str:
+    return f"http://m{place}:2380"
+
+
+def _where(broken: BaseException) -> str:
+    """Name the innermost frame of an exception."""
+    frame = broken.__traceback__
+    assert frame is not None
+    while frame.tb_next is not None:
+        frame = frame.tb_next
+    code = frame.tb_frame.f_code
+    return f"{code.co_qualname}, line {frame.tb_lineno}"
