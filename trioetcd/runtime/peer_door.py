@@ -73,7 +73,7 @@ class PeerDoor:
     Args:
         peers: who is known, and how it is answered.
         received: given messages: the sender, its boot, and the messages in order.
-        snapshots: takes snapshots over.
+        snapshots: takes snapshots over; without it every snapshot is refused.
         silence_seconds: how long a peer may be silent before the kernel asks, and as long again
             until it gives up.
     """
@@ -83,7 +83,7 @@ class PeerDoor:
         peers: Peers,
         *,
         received: Callable[[MemberID, int, list[Numbered]], None],
-        snapshots: SnapshotReceiver,
+        snapshots: SnapshotReceiver | None,
         silence_seconds: float,
     ) -> None:
         self._peers = peers
@@ -265,7 +265,8 @@ class PeerDoor:
         assert isinstance(head, SnapshotHead), "a snapshot begins with its head"
         metrics = self._peers.metrics
         name = f"{sender:x}"
-        if not await self._snapshots.offer(sender, head):
+        snapshots = self._snapshots
+        if snapshots is None or not await snapshots.offer(sender, head):
             listener.refuse(Refusal.SNAPSHOT, "this member does not take this snapshot now")
             await stream.send_all(listener.take())
             return
@@ -275,12 +276,12 @@ class PeerDoor:
         try:
             listener.accept()
             await stream.send_all(listener.take())
-            whole = await self._take_rows(stream, listener)
-            installed = await self._snapshots.end(whole=whole)
+            whole = await _take_rows(stream, listener, snapshots)
+            installed = await snapshots.end(whole=whole)
             answered = True
         finally:
             if not answered:
-                self._snapshots.abort()
+                snapshots.abort()
             metrics.network_snapshot_receive_inflights_total.labels(name).value -= 1
             if not installed:
                 metrics.network_snapshot_receive_failures.labels(name).value += 1
@@ -293,17 +294,20 @@ class PeerDoor:
             listener.failed("the snapshot could not be installed")
         await stream.send_all(listener.take())
 
-    async def _take_rows(self, stream: ByteStream, listener: PeerListener) -> bool:
-        """Take all pieces; True if they came whole."""
-        while True:
-            event = await _next(stream, listener)
-            match event:
-                case SnapshotRows(rows):
-                    await self._snapshots.take(rows)
-                case SnapshotEnd(whole):
-                    return whole
-                case _:
-                    return False
+
+async def _take_rows(
+    stream: ByteStream, listener: PeerListener, snapshots: SnapshotReceiver
+) -> bool:
+    """Take all pieces; True if they came whole."""
+    while True:
+        event = await _next(stream, listener)
+        match event:
+            case SnapshotRows(rows):
+                await snapshots.take(rows)
+            case SnapshotEnd(whole):
+                return whole
+            case _:
+                return False
 
 
 async def _next(stream: ByteStream, listener: PeerListener) -> Event | None:
