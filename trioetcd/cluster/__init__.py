@@ -29,6 +29,7 @@ from trioetcd.cluster.member import (
     to_message,
 )
 from trioetcd.cluster.membership import MEMBER_TABLE, Membership, member_row
+from trioetcd.cluster.rules import Connected, may_add, may_append, may_remove
 from trioetcd.cluster.version import CLUSTER_VERSION, SERVER_VERSION
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Addition",
     "Change",
     "ClusterView",
+    "Connected",
     "Member",
     "Membership",
     "Promotion",
@@ -52,6 +54,9 @@ __all__ = [
     "encode_change",
     "encode_member",
     "encode_refused",
+    "may_add",
+    "may_append",
+    "may_remove",
     "member_id",
     "member_row",
     "to_message",

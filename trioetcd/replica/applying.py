@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from trioetcd.cluster import CONF_CHANGES
 from trioetcd.errors import EtcdError
 from trioetcd.raft import Raft
 from trioetcd.replica.inputs import Ticket
@@ -42,6 +43,7 @@ class Applying:
         boot: which entries are this boot's.
         slices: how many slices of a long entry one step does.
         on_empty: called when an empty entry, the first of some leader's term, has been applied.
+        on_conf_change: called when an entry has been applied that may have changed who votes.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Applying:
         boot: int,
         slices: int,
         on_empty: Callable[[], None],
+        on_conf_change: Callable[[], None],
     ) -> None:
         self.effect_bytes = 0
         self._raft = raft
@@ -62,6 +65,7 @@ class Applying:
         self._boot = boot
         self._slices = slices
         self._on_empty = on_empty
+        self._on_conf_change = on_conf_change
         self._steps: tuple[Steps, Ticket] | None = None
 
     @property
@@ -112,6 +116,8 @@ class Applying:
                 done -= 1
                 self._steps = (outcome, ticket)
                 break
+            if kind in CONF_CHANGES:
+                self._on_conf_change()
             if ticket is not None:
                 resolve((ticket, outcome))
             size_done += len(data)

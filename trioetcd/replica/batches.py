@@ -58,6 +58,8 @@ class Batches:
         keeping = self.housekeeping
         rows = space.rotate()
         last = log.stable
+        if ready.truncated is not None:
+            keeping.drop_groups(rows, ready.truncated)
         for group in ready.groups:
             encoded = group.encoded
             rows[group_key(group.first)] = encoded

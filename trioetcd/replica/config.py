@@ -28,6 +28,8 @@ class ReplicaConfig:
         batch_bytes_max: bytes of entries in one batch.
         flush_seconds: how long applied effects wait for a batch to ride in.
         flush_bytes: how many of them (roughly) do not wait.
+        strict_reconfig: whether a change of members that would endanger the quorum is refused
+            (``--strict-reconfig-check``).
         slices_per_step: how many slices of a long entry, or of compaction, one step does when the
             driver gives no measure of time; a slice is about 512 rows.
         compaction_rows: rows of physical compaction in one slice.
@@ -46,6 +48,7 @@ class ReplicaConfig:
     batch_bytes_max: int = 4 << 20
     flush_seconds: float = 0.010
     flush_bytes: int = 1 << 20
+    strict_reconfig: bool = True
     slices_per_step: int = 4
     compaction_rows: int = 256
 

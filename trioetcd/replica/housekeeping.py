@@ -70,6 +70,14 @@ class Housekeeping:
         self._groups.append(GroupBounds(first, size))
         self.log_bytes += size
 
+    def drop_groups(self, rows: dict[bytes, bytes | None], first: Index) -> None:
+        """Delete, in the batch being cut, the groups from `first` on: a conflict voided them."""
+        groups = self._groups
+        while groups and groups[-1].first >= first:
+            gone = groups.pop()
+            rows[group_key(gone.first)] = None
+            self.log_bytes -= gone.size
+
     def retire_groups(self, rows: dict[bytes, bytes | None], applied: Index) -> Index:
         """Delete, in the batch being cut, groups that are no longer needed.
 

@@ -44,6 +44,9 @@ class Outputs:
         reached: the tickets of flush barriers that have been reached.
         freed: stretches of raw keys in which many rows were deleted: worth a
             `Backend.compact_range` on a thread of its own.
+        sends: what others are to be told, in order; losing any of it harms nothing.
+        snapshots: members whose entries are gone here: send them the state, then say how it went.
+        expelled: this member has been removed from the cluster: it must end.
         more: step again soon, without waiting for an input: work was cut off to keep the step
             short.
     """
@@ -57,5 +60,4 @@ class Outputs:
     more: bool = False
     sends: list[Envelope] = field(default_factory=list)
     snapshots: list[MemberID] = field(default_factory=list)
-    accepting: bool | None = None
     expelled: bool = False

@@ -1,19 +1,30 @@
-"""Linearizable reads: a read waits until the store has come as far as its read index.
+"""Linearizable reads: a read waits for its index, then until the store has come that far.
 
-With one voter the index is there at once and the store is usually there too, so this is for the
-moments in between: before the first commit of a term, and while a long entry is being applied.
+A sole voter has the index at once and the store is usually there too. Everybody else asks Raft:
+what gathers until then is asked for in one question, under a number that is never used again, not
+even after a restart, so that no answer is taken for another's. A question that stays without an
+answer, because the leader changed or a message was lost, is asked again.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from trioetcd.errors import TIMEOUT, ErrorRow, EtcdError
 from trioetcd.replica.inputs import Ticket
 from trioetcd.replica.outputs import Resolved
 from trioetcd.values import Index
 
-__all__ = ["Reads"]
+__all__ = ["RETRY_SECONDS", "Reads"]
+
+RETRY_SECONDS: Final = 0.5
+"""etcd asks again as often."""
+
+_COUNT_BITS: Final = 32
+
+Waiting = tuple[float, Ticket]
+"""A read, and when it has waited for too long."""
 
 
 class Reads:
@@ -24,13 +35,16 @@ class Reads:
 
     Args:
         timeout: seconds after which a read is told that it waited in vain.
+        boot: random bits drawn for this start; they make its questions its own.
     """
 
-    def __init__(self, *, timeout: float) -> None:
+    def __init__(self, *, timeout: float, boot: int = 0) -> None:
         self.count = 0
         self._timeout = timeout
-        self._gathering: list[tuple[float, Ticket]] = []
-        self._waiting: deque[tuple[Index, float, Ticket]] = deque()
+        self._context = (boot & (1 << _COUNT_BITS) - 1) << _COUNT_BITS
+        self._gathering: list[Waiting] = []
+        self._asked: dict[int, tuple[float, list[Waiting]]] = {}
+        self._confirmed: deque[tuple[Index, float, Ticket]] = deque()
 
     def add(self, tickets: list[Ticket], now: float) -> None:
         """Take reads that want an index."""
@@ -38,26 +52,52 @@ class Reads:
         deadline = now + self._timeout
         self._gathering.extend((deadline, ticket) for ticket in tickets)
 
-    def confirm(self, index: Index) -> None:
-        """Give the reads gathered so far their index."""
-        self._waiting.extend((index, deadline, ticket) for deadline, ticket in self._gathering)
-        self._gathering.clear()
+    def ask(self, now: float) -> int | None:
+        """Put what has gathered into one question; gives its number, None if nothing has."""
+        if not self._gathering:
+            return None
+        self._context += 1
+        self._asked[self._context] = (now, self._gathering)
+        self._gathering = []
+        return self._context
+
+    def confirm(self, index: Index, context: int | None = None) -> None:
+        """Give reads their index: those of one question, or without one all that have none."""
+        if context is None:
+            self.ask_again()
+            waiting, self._gathering = self._gathering, []
+        elif context in self._asked:
+            _, waiting = self._asked.pop(context)
+        else:
+            return  # asked again meanwhile, under another number
+        self._confirmed.extend((index, deadline, ticket) for deadline, ticket in waiting)
+
+    def ask_again(self, before: float | None = None) -> None:
+        """Gather anew what was asked earlier than `before`, or all that was asked."""
+        if not self._asked:
+            return
+        again = [
+            context for context, (at, _) in self._asked.items() if before is None or at <= before
+        ]
+        waiting = [read for context in again for read in self._asked.pop(context)[1]]
+        self._gathering = waiting + self._gathering
 
     def readable(self, applied: Index) -> list[Ticket]:
         """Give the reads that the store has come far enough for."""
         tickets: list[Ticket] = []
-        waiting = self._waiting
-        while waiting and waiting[0][0] <= applied:
-            tickets.append(waiting.popleft()[2])
+        confirmed = self._confirmed
+        while confirmed and confirmed[0][0] <= applied:
+            tickets.append(confirmed.popleft()[2])
         self.count -= len(tickets)
         return tickets
 
     def expire(self, now: float) -> list[Resolved]:
-        """Give up on the reads that have waited for too long."""
+        """Give up on the reads that have waited for too long; ask again for the others."""
+        self.ask_again(now - RETRY_SECONDS)
         expired: list[Resolved] = []
-        waiting = self._waiting
-        while waiting and waiting[0][1] <= now:
-            expired.append((waiting.popleft()[2], EtcdError(TIMEOUT)))
+        confirmed = self._confirmed
+        while confirmed and confirmed[0][1] <= now:
+            expired.append((confirmed.popleft()[2], EtcdError(TIMEOUT)))
         while self._gathering and self._gathering[0][0] <= now:
             expired.append((self._gathering.pop(0)[1], EtcdError(TIMEOUT)))
         self.count -= len(expired)
@@ -65,9 +105,10 @@ class Reads:
 
     def fail(self, row: ErrorRow) -> list[Resolved]:
         """Give up on all reads, with one reason."""
-        failed: list[Resolved] = [(ticket, EtcdError(row)) for _, _, ticket in self._waiting]
+        self.ask_again()
+        failed: list[Resolved] = [(ticket, EtcdError(row)) for _, _, ticket in self._confirmed]
         failed += [(ticket, EtcdError(row)) for _, ticket in self._gathering]
-        self._waiting.clear()
+        self._confirmed.clear()
         self._gathering.clear()
         self.count = 0
         return failed

@@ -25,13 +25,24 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from trioetcd.cluster import attributes_command
-from trioetcd.errors import NO_LEADER, STOPPED, TOO_MANY_REQUESTS, ErrorRow, EtcdError
+from trioetcd.errors import (
+    LEADER_CHANGED,
+    NO_LEADER,
+    STOPPED,
+    TOO_MANY_REQUESTS,
+    ErrorRow,
+    EtcdError,
+)
 from trioetcd.ports import Backend, Entropy
-from trioetcd.raft import ConfState, Log, Raft, RaftConfig, Role
-from trioetcd.replica.applying import APPLY_CHUNK, Applying
+from trioetcd.raft import Propose, Role
+from trioetcd.replica import consensus
+from trioetcd.replica.applying import Applying
+from trioetcd.replica.archive import StoredGroups
 from trioetcd.replica.batches import Batches
 from trioetcd.replica.config import ReplicaConfig
+from trioetcd.replica.envelope import Envelope
 from trioetcd.replica.housekeeping import Housekeeping
+from trioetcd.replica.inbox import Inbox
 from trioetcd.replica.inputs import (
     BarrierRequested,
     Input,
@@ -67,34 +78,6 @@ _OVERLAY_ROWS_MAX: Final = 8192
 
 def _never() -> bool:
     return False
-
-
-def _restore(
-    recovered: Recovered, config: ReplicaConfig, voters: tuple[MemberID, ...], entropy: Entropy
-) -> Raft:
-    """Let Raft go on where the disk says it was."""
-    log = Log(
-        first=recovered.first,
-        first_term=recovered.first_term,
-        applied=recovered.applied,
-        commit=recovered.hard_state.commit,
-        runs=recovered.runs,
-        groups=recovered.entries,
-        stable=recovered.last,
-    )
-    raft_config = RaftConfig(
-        member_id=recovered.member_id,
-        election_ticks=config.election_ticks,
-        batch_bytes_max=config.batch_bytes_max,
-        apply_entries_max=APPLY_CHUNK,
-    )
-    return Raft(
-        config=raft_config,
-        log=log,
-        hard_state=recovered.hard_state,
-        conf_state=ConfState(voters),
-        entropy=entropy,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +149,8 @@ class Replica:
         self.ready = False
         self.stalled = False
         self._boot = boot
-        self._raft = _restore(recovered, config, self.membership.voters(), entropy)
+        self._archive = StoredGroups(self.space, recovered.first)
+        self._raft = consensus.restore(recovered, config, self.membership, entropy, self._archive)
         self._log = self._raft.log
         self._housekeeping = Housekeeping(
             recovered,
@@ -176,7 +160,9 @@ class Replica:
         )
         self._batches = Batches(recovered, self._housekeeping)
         self._pending = Pending(timeout=config.request_seconds)
-        self._reads = Reads(timeout=config.request_seconds)
+        self._reads = Reads(timeout=config.request_seconds, boot=boot)
+        self._inbox = Inbox()
+        self._sequence = 0
         self._lease_keeper = LeaseKeeper(self.lessor)
         self._applying = Applying(
             self._raft,
@@ -185,7 +171,12 @@ class Replica:
             boot=boot,
             slices=config.slices_per_step,
             on_empty=self._on_empty_entry,
+            on_conf_change=self._on_conf_change,
         )
+        self._leading = False
+        self._leader_since = now
+        self._last_recovered = recovered.last
+        self._publish_at = now
         self._barriers: list[tuple[int, Ticket]] = []
         self._freeing: list[tuple[bytes, bytes]] = []
         self._now = now
@@ -268,7 +259,13 @@ class Replica:
                     self._on_barrier(entry.ticket, outputs)
                 case Stopped():
                     self._on_stopped(outputs)
-                case Received() | Unreachable() | TransferRequested() | Tick():
+                case Received():
+                    self._on_received(entry.envelopes)
+                case Unreachable():
+                    self._raft.report_unreachable(entry.peer)
+                case TransferRequested():
+                    self._raft.transfer(entry.to or self._most_up_to_date())
+                case Tick():
                     pass
                 case _:
                     assert_never(entry)
@@ -280,7 +277,9 @@ class Replica:
             self._compact(outputs, overdue)
         if not self._in_flight:
             self._cut(now, outputs)
-        self._confirm_reads(outputs)
+        self._confirm_reads(now, outputs)
+        if self._raft.progress or not self._raft.sole_voter:
+            self._join_in(now, outputs)
         return outputs
 
     # -- inputs ------------------------------------------------------------------------------
@@ -303,6 +302,7 @@ class Replica:
         datas: list[bytes] = []
         append = datas.append
         size = 0
+        first = counter + 1
         for ticket, kind, payload in proposals:
             counter += 1
             data = pack(COMMAND_FORMAT, kind, member, boot, counter) + payload
@@ -312,19 +312,26 @@ class Replica:
                 waiting[counter] = ticket
         pending.counter = counter
         pending.stamp(now)
-        self._waiting_bytes += size
-        self._raft.propose(datas)
+        raft = self._raft
+        if raft.role == Role.LEADER:
+            self._waiting_bytes += size
+            if any(map(consensus.is_conf_change, datas)):
+                datas = consensus.screen(datas, raft, self.membership, self.config)
+        if not raft.propose(datas):
+            refusal = EtcdError(self._refusal() or TOO_MANY_REQUESTS)
+            dropped = range(first, counter + 1)
+            outputs.resolved.extend((waiting.pop(n), refusal) for n in dropped if n in waiting)
 
     def _refusal(self) -> ErrorRow | None:
         if self._stopped:
             return STOPPED
-        if self._raft.role != Role.LEADER:
+        if not self._raft.leader:
             return NO_LEADER
-        return None
+        return LEADER_CHANGED if self._raft.transferee else None
 
     def _room(self) -> int:
         """Say how many proposals may come in now."""
-        if self._stopped or self._raft.role != Role.LEADER:
+        if self._stopped or not self._raft.leader or self._raft.transferee:
             return 0
         log = self._log
         config = self.config
@@ -332,7 +339,8 @@ class Replica:
             return 0
         if self._waiting_bytes > config.proposal_bytes_max:
             return 0
-        return max(0, config.proposals_max - (log.last - log.applied))
+        under_way = max(log.last - log.applied, len(self._pending.waiting))
+        return max(0, config.proposals_max - under_way)
 
     def _propose_own(self, kind: int, payload: bytes) -> None:
         """Append a command of this member's own, for which nobody waits and no bound holds."""
@@ -340,7 +348,8 @@ class Replica:
         pending.counter += 1
         head = HEAD.pack(COMMAND_FORMAT, kind, self.member_id, self._boot, pending.counter)
         data = head + payload
-        self._waiting_bytes += len(data)
+        if self._raft.role == Role.LEADER:
+            self._waiting_bytes += len(data)
         self._raft.propose([data])
 
     def _on_persisted(self, number: int, outputs: Outputs) -> None:
@@ -379,11 +388,15 @@ class Replica:
     def _tick(self, now: float, outputs: Outputs) -> None:
         """Let one tick pass, however long the pause: what arrived in it has come first."""
         self._ticked_at = now
-        self._raft.tick()
+        raft = self._raft
+        raft.tick()
         self.stalled = self._in_flight and now - self._cut_at > self.config.election_seconds
+        if self.stalled and raft.role == Role.LEADER and not raft.sole_voter:
+            raft.resign()  # somebody whose disk works had better lead
+        self._publish(now)
         outputs.resolved.extend(self._pending.expire(now))
         outputs.resolved.extend(self._reads.expire(now))
-        if self.ready and self._raft.role == Role.LEADER and not self._stopped:
+        if self._leading and not self._stopped:
             for request in self._lease_keeper.due(now):
                 self._propose_own(CommandKind.LEASE_REVOKE, request)
 
@@ -395,12 +408,79 @@ class Replica:
             return
         # Only now: whatever earlier leaders proposed about leases has been applied before.
         self.lessor.promote(self._now, extend=self.config.election_seconds)
+        self._leading = True
         self.ready = True
+        self._publish(self._now)
+
+    def _publish(self, now: float) -> None:
+        """Tell the cluster name and client URLs, unless it knows them; again if nobody heard."""
         me = self.membership.get(self.member_id)
         config = self.config
-        if me is None or (me.name, me.client_urls) != (config.name, config.client_urls):
+        if me is None or (me.name, me.client_urls) == (config.name, config.client_urls):
+            return
+        if now >= self._publish_at and self._raft.leader and not self._stopped:
+            self._publish_at = now + config.request_seconds
             payload = attributes_command(self.member_id, config.name, config.client_urls)
             self._propose_own(CommandKind.MEMBER_ATTRIBUTES, payload)
+
+    # -- among others ------------------------------------------------------------------------
+
+    def _on_received(self, envelopes: list[Envelope]) -> None:
+        """Take in what others say."""
+        raft = self._raft
+        for envelope in envelopes:
+            if envelope.to != self.member_id or not self._inbox.admits(envelope):
+                continue
+            message = envelope.message
+            if isinstance(message, Propose) and raft.role == Role.LEADER:
+                datas = message.datas
+                if not all(map(consensus.is_command, datas)):
+                    continue  # whoever sent this speaks another language
+                if any(map(consensus.is_conf_change, datas)):
+                    datas = consensus.screen(datas, raft, self.membership, self.config)
+                    message = message._replace(datas=datas)
+            raft.step(message)
+
+    def _on_conf_change(self) -> None:
+        """Let Raft go by the members as they are now."""
+        self._raft.apply_conf_change(self.membership.conf_state())
+
+    def _most_up_to_date(self) -> MemberID:
+        """Give the other voter whose log is longest, the best one to lead; 0 if there is none."""
+        match = self._raft.match
+        others = [voter for voter in self.membership.voters() if voter != self.member_id]
+        return max(others, key=lambda voter: match.get(voter, 0), default=MemberID(0))
+
+    def _join_in(self, now: float, outputs: Outputs) -> None:
+        """Do what a member does only because there are others."""
+        raft = self._raft
+        boot, me = self._boot, self.member_id
+        sequence = self._sequence
+        for message in raft.take_messages():
+            sequence += 1
+            outputs.sends.append(Envelope(me, message.to, boot, sequence, message))
+        self._sequence = sequence
+        outputs.snapshots = raft.take_snapshots()
+        outputs.expelled = self.membership.is_removed(me)
+        if self._leading and raft.role != Role.LEADER:
+            self._leading = False
+            self.lessor.demote()
+        if not raft.leader:
+            self._leader_since = now
+        elif not self.ready:
+            self.ready = self._has_caught_up(now)
+
+    def _has_caught_up(self, now: float) -> bool:
+        """Say whether a follower has come as far as it had before it was started again.
+
+        Its leader knows of every commit it ever heard of. The leader's word for it is the log
+        it agrees with, or, if nothing was to be said about that, an election timeout's silence.
+        """
+        log = self._log
+        if log.applied < log.commit:
+            return False
+        agreed = self._raft.accepted >= self._last_recovered
+        return agreed or now - self._leader_since > self.config.election_seconds
 
     def _compact(self, outputs: Outputs, overdue: Callable[[], bool]) -> None:
         """Forget compacted history, a slice at a time, when nothing more urgent is to be done."""
@@ -457,11 +537,12 @@ class Replica:
             compact_revision=self.store.compact_revision,
         )
         raft.persist(ready)
+        self._archive.first = log.first
         if log.writing == log.last:
             self._waiting_bytes = 0
         else:
-            for group in ready.groups:
-                self._waiting_bytes -= sum(map(len, group.datas))
+            taken = sum(sum(map(len, group.datas)) for group in ready.groups)
+            self._waiting_bytes = max(0, self._waiting_bytes - taken)
         freed = self.store.freed
         if freed:
             self._freeing = freed[:]
@@ -472,12 +553,20 @@ class Replica:
         self._dirty_since = None
         self._applying.effect_bytes = 0
 
-    def _confirm_reads(self, outputs: Outputs) -> None:
+    def _confirm_reads(self, now: float, outputs: Outputs) -> None:
         """Let reads go that the store is current enough for, and say whether it is now."""
         index = self._raft.read_index()
         applied = self._log.applied
         self.is_current = index is not None and applied >= index and not self._stopped
-        if self._reads.count:
-            if index is not None:
-                self._reads.confirm(index)
-            outputs.readable.extend(self._reads.readable(applied))
+        reads = self._reads
+        if not reads.count:
+            return
+        if index is not None:
+            reads.confirm(index)
+        else:
+            context = reads.ask(now) if self._raft.leader else None
+            if context is not None:
+                self._raft.request_read(context)
+            for answered, confirmed in self._raft.take_reads():
+                reads.confirm(confirmed, answered)
+        outputs.readable.extend(reads.readable(applied))
