@@ -162,7 +162,7 @@ class Peers:
                 self._forget(peer)
 
     def meet(self, hello: Hello) -> bool:
-        """Make a link to a member that has spoken and that the membership does not hold (yet).
+        """Answer a member that has spoken: dial it at once, known to the membership or not (yet).
 
         A member that lags may be led by one whose addition it has not applied; to catch up it
         must answer. Likewise one that joins, which knows nobody.
@@ -170,7 +170,9 @@ class Peers:
         Returns:
             Whether there is a link to it now.
         """
-        if hello.sender in self._peers:
+        peer = self._peers.get(hello.sender)
+        if peer is not None:
+            peer.link.hasten()
             return True
         addresses = addresses_of(hello.peer_urls)
         strangers = sum(peer.stranger for peer in self._peers.values())
