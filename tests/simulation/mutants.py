@@ -86,7 +86,7 @@ def simulate(folder: Path, *arguments: str, timeout: float = 600.0) -> tuple[int
         check=False,
         timeout=timeout,
     )
-    if done.returncode not in {0, 1}:
+    if done.stderr or done.returncode not in {0, 1}:
         raise RuntimeError(done.stderr)
     return done.returncode, done.stdout
 

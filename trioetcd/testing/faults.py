@@ -161,7 +161,8 @@ class Faults:
         member = self._simulator.members[self._victim(random)]
         if member.replica is None:
             return False
-        member.pause(int(random.choice((0.1, 1.0, 3.0, 10.0)) * random.random() * _MICROS))
+        seconds = random.choice((0.1, 1.0, 3.0, 10.0)) * random.random()
+        member.pause(int(seconds * _MICROS), deaf=random.random() < 0.4)
         return True
 
     def _transfer(self, random: Random) -> bool:

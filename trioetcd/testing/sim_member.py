@@ -123,6 +123,7 @@ class SimMember:
         self.hub: WatchHub | None = None
         self.boots = 0
         self.paused_until = 0
+        self._deaf = False
         self.rate = 1.0
         self.slow = 0.0
         self.failing = 0.0
@@ -230,10 +231,17 @@ class SimMember:
             self._world.answered(operation, Result(Status.UNKNOWN, error="gone"))
         self._world.ended(self.place, seconds=seconds)
 
-    def pause(self, micros: int) -> None:
-        """Stand still for a while: what arrives waits, the clock goes on."""
+    def pause(self, micros: int, *, deaf: bool = False) -> None:
+        """Stand still for a while: what arrives waits, the clock goes on.
+
+        Args:
+            micros: for how long.
+            deaf: whether what peers send meanwhile is lost, because they gave up on the
+                connection; then clients are heard first when it goes on.
+        """
         schedule = self._world.schedule
         self.paused_until = schedule.now + micros
+        self._deaf = deaf
         self._world.trace.event("pause", self.place, micros)
         schedule.at(self.paused_until, self._resume)
 
@@ -267,6 +275,8 @@ class SimMember:
 
     def receive(self, envelopes: list[Envelope]) -> None:
         """Take what a peer has sent."""
+        if self._deaf and self._world.schedule.now < self.paused_until:
+            return
         if self.replica is not None:
             self._received += envelopes
             self._ask_step()
