@@ -10,13 +10,14 @@ import pytest
 import trio
 
 from trioetcd import pki
-from trioetcd.client import open_client
+from trioetcd.client import Client, open_client
+from trioetcd.errors import EtcdError
 from trioetcd.node import pki_files
 from trioetcd.node.config import parse
 from trioetcd.node.node import _Node
 from trioetcd.node.settings import Config
 from trioetcd.pki import Profile
-from trioetcd.runtime.trace import Log
+from trioetcd.runtime.trace import Log, open_outputs
 from trioetcd.storage import DataDir
 from trioetcd.testing.cluster import free_port
 
@@ -24,7 +25,7 @@ NOW = datetime.now(UTC)
 NAMES = ("a", "b", "c")
 
 
-def configure(directory: Path) -> list[Config]:
+def configure(directory: Path, *more: str) -> list[Config]:
     """Give the settings of three members with certificates of the same two CAs."""
     peer_ca = pki.create_authority("peer", now=NOW, profile=Profile())
     client_ca = pki.create_authority("client", now=NOW, profile=Profile())
@@ -57,7 +58,7 @@ def configure(directory: Path) -> list[Config]:
             "peer-key-file": path / "peer.key",
             "peer-trusted-ca-file": path / "peer-ca.crt",
         }
-        made.append(parse([f"--{flag}={value}" for flag, value in flags.items()], {}))
+        made.append(parse([f"--{flag}={value}" for flag, value in flags.items()] + [*more], {}))
     return made
 
 
@@ -92,6 +93,69 @@ async def test_three_nodes_are_one_cluster(tmp_path: Path) -> None:
                 await wait_served(configs)
                 await use(configs, tmp_path, generation)
                 nursery.cancel_scope.cancel()
+
+
+@pytest.mark.slow
+async def test_a_node_that_was_away_gets_the_whole_state(tmp_path: Path) -> None:
+    """A member whose entries the others have forgotten is sent a snapshot, and goes on."""
+    configs = configure(tmp_path, "--snapshot-count=20", "--snapshot-catchup-entries=1")
+    root = tmp_path / "a"
+    with ExitStack() as stack, trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+
+            def start(config: Config) -> trio.CancelScope:
+                outputs = open_outputs([str(tmp_path / f"{config.name}.log")])
+                log = stack.enter_context(closing(Log(outputs=outputs)))
+                data_dir = stack.enter_context(closing(DataDir.open(config.data_path)))
+                scope = trio.CancelScope()
+
+                async def run() -> None:
+                    with scope:
+                        await _Node(config, log, data_dir).run()
+                    data_dir.close()
+
+                nursery.start_soon(run)
+                return scope
+
+            scopes = [start(config) for config in configs]
+            await wait_served(configs)
+            scopes[2].cancel()
+            async with open_client(
+                [str(url) for url in configs[0].listen_client_urls],
+                cacert=root / "client-ca.crt",
+                cert=root / "clients" / "root.crt",
+                key=root / "clients" / "root.key",
+            ) as client:
+                await put_at_last(client)  # the one that ended may have led
+                for at in range(300):
+                    await client.put(f"k{at}", str(at))
+            start(configs[2])
+            await wait_served(configs[2:])
+            async with open_client(
+                [str(url) for url in configs[2].listen_client_urls],
+                cacert=root / "client-ca.crt",
+                cert=root / "clients" / "root.crt",
+                key=root / "clients" / "root.key",
+            ) as client:
+                for at in (0, 150, 299):
+                    found = await client.get(f"k{at}")
+                    assert found is not None
+                    assert found.value == str(at).encode()
+                await client.put("after", "v")
+            nursery.cancel_scope.cancel()
+    logs = [(tmp_path / f"{name}.log").read_text() for name in NAMES[:2]]
+
+    assert any('"msg":"sent snapshot"' in log for log in logs)
+
+
+async def put_at_last(client: Client) -> None:
+    """Put until somebody leads."""
+    while True:
+        try:
+            await client.put("first", "v")
+        except EtcdError:
+            continue
+        return
 
 
 async def wait_served(configs: list[Config]) -> None:

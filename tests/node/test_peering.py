@@ -100,7 +100,6 @@ async def node(directory: Path, authorities: Authorities) -> AsyncIterator[Node]
             contexts,
             boot=1,
             entropy=SystemEntropy(),
-            snapshots=None,
             log=log,
         )
         server.also_turned = peering.turned
@@ -170,7 +169,6 @@ async def test_a_peer_port_in_use_is_named(tmp_path: Path, authorities: Authorit
                 contexts,
                 boot=1,
                 entropy=SystemEntropy(),
-                snapshots=None,
                 log=log,
             )
             with pytest.raises(OSError, match="in use") as failure:

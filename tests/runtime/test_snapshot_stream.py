@@ -118,3 +118,29 @@ async def test_a_change_on_the_way_is_found(*, installs: bool) -> None:
         assert installs == await two.intake.end(whole=installs)
 
         assert [installs] == two.ended
+
+
+async def test_what_waits_to_be_installed_is_in_nobodys_way() -> None:
+    """A snapshot that came whole but is never installed gives way to the next one."""
+    ended: list[bool] = []
+    results: list[bool] = []
+    intake = SnapshotIntake(
+        offered=lambda sender, head: intake.answer(accepting=True),
+        piece=lambda rows: None,
+        ended=ended.append,
+        installed=lambda index: False,
+        wait_turn=trio.lowlevel.checkpoint,
+    )
+
+    async def end() -> None:
+        results.append(await intake.end(whole=True))
+
+    assert await intake.offer(MemberID(1), HEAD)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(end)
+        await trio.lowlevel.checkpoint()
+        assert await intake.offer(MemberID(2), HEAD._replace(last_index=Index(200)))
+    intake.abort()
+
+    assert [False] == results
+    assert [True, False] == ended

@@ -260,7 +260,6 @@ class _Node:
             self._contexts,
             boot=self._boot,
             entropy=self._entropy,
-            snapshots=None,
             log=self._log,
         )
 

@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from struct import Struct
 from typing import Final
 
 import trio
 
 from trioetcd.cluster import ClusterView
 from trioetcd.node.settings import Config
-from trioetcd.ports import Entropy
-from trioetcd.replica import Envelope, Outputs, Received, Unreachable
+from trioetcd.ports import Entropy, Row
+from trioetcd.replica import (
+    Envelope,
+    Outputs,
+    Received,
+    SnapshotEnded,
+    SnapshotMeta,
+    SnapshotOffered,
+    SnapshotPiece,
+    SnapshotSent,
+    Unreachable,
+)
+from trioetcd.replica.state_cut import StateCut
 from trioetcd.runtime.ask_members import ask_members
-from trioetcd.runtime.peer_door import PeerDoor, SnapshotReceiver
+from trioetcd.runtime.peer_door import PeerDoor
 from trioetcd.runtime.peers import LocalMember, Peers
 from trioetcd.runtime.server import Server
+from trioetcd.runtime.snapshot_stream import SnapshotIntake, send_snapshot
 from trioetcd.runtime.trace import Log
 from trioetcd.transport.credentials import Contexts
 from trioetcd.transport.listener import Address, Listener, open_sockets
 from trioetcd.transport.peer_dial import TlsDialler
 from trioetcd.url import Url
 from trioetcd.values import MemberID
+from trioetcd.wire.errors import RemoteProtocolError
 from trioetcd.wire.limits import MIB, PeerLimits
-from trioetcd.wire.peer import Numbered
+from trioetcd.wire.peer import Numbered, SnapshotHead
 
 __all__ = ["Peering", "ask", "peer_limits"]
 
 _SILENCE_SECONDS_MIN: Final = 1.0
+_READ_BYTES: Final = 256 * 1024
+
+_META: Final = Struct(">Qq")
+"""What the head of a snapshot says besides its place in the log: revision, compact revision."""
 
 
 def peer_limits(config: Config) -> PeerLimits:
@@ -64,8 +82,6 @@ class Peering:
         contexts: TLS.
         boot: this start's number, the replica's.
         entropy: chance.
-        snapshots: takes in what a leader sends to a member that lags far behind; without it
-            such a leader is refused.
         log: where trouble is told.
     """
 
@@ -77,14 +93,14 @@ class Peering:
         *,
         boot: int,
         entropy: Entropy,
-        snapshots: SnapshotReceiver | None,
         log: Log,
     ) -> None:
         self.expelled = trio.Event()
         self._config = config
         self._contexts = contexts
         self._driver = server.driver
-        replica = server.replica
+        self._nursery: trio.Nursery | None = None
+        replica = self._replica = server.replica
         urls = tuple(str(url) for url in config.initial_advertise_peer_urls)
         self.peers = Peers(
             LocalMember(replica.cluster_id, replica.member_id, boot, urls),
@@ -97,10 +113,17 @@ class Peering:
             metrics=server.metrics,
             log=log,
         )
+        self._intake = SnapshotIntake(
+            offered=self._offered,
+            piece=lambda rows: self._driver.put_in(SnapshotPiece(rows)),
+            ended=lambda ok: self._driver.put_in(SnapshotEnded(ok)),
+            installed=lambda index: replica.applied_index >= index,
+            wait_turn=self._driver.wait_turn,
+        )
         self._door = PeerDoor(
             self.peers,
             received=self._received,
-            snapshots=snapshots,
+            snapshots=self._intake,
             silence_seconds=max(_SILENCE_SECONDS_MIN, config.election_seconds),
         )
 
@@ -115,6 +138,7 @@ class Peering:
             for listener in listeners:
                 nursery.start_soon(listener.run, nursery)
             await nursery.start(self.peers.run)
+            self._nursery = nursery
             task_status.started()
 
     def turned(self, outputs: Outputs) -> None:
@@ -122,6 +146,10 @@ class Peering:
         self.peers.refresh()
         if outputs.sends:
             self.peers.send(outputs.sends)
+        if outputs.accepting is not None:
+            self._intake.answer(accepting=outputs.accepting)
+        for member in outputs.snapshots:
+            self._transfer(member)
         if outputs.expelled:
             self.expelled.set()
 
@@ -144,5 +172,43 @@ class Peering:
             Received([Envelope(sender, own, boot, *numbered) for numbered in messages])
         )
 
+    # -- snapshots ----------------------------------------------------------------------------
+
+    def _offered(self, sender: MemberID, head: SnapshotHead) -> None:
+        if len(head.meta) != _META.size:
+            raise RemoteProtocolError("a snapshot with a description of another kind")
+        revision, compact_revision = _META.unpack(head.meta)
+        meta = SnapshotMeta(head.last_index, head.last_term, revision, compact_revision)
+        self._driver.put_in(SnapshotOffered(sender, head.term, meta))
+
+    def _transfer(self, to: MemberID) -> None:
+        """Pin the state as this turn left it, and send it to a member."""
+        if self._nursery is None:
+            self._driver.put_in(SnapshotSent(to, ok=False))
+            return
+        cut = self._replica.cut_state()
+        meta = cut.meta
+        head = SnapshotHead(
+            self._replica.term,
+            meta.last_index,
+            meta.last_term,
+            _META.pack(meta.revision, meta.compact_revision),
+        )
+        self._nursery.start_soon(self._send_state, to, head, cut)
+
+    async def _send_state(self, to: MemberID, head: SnapshotHead, cut: StateCut) -> None:
+        reason = "it was given up"
+        try:
+            reason = await send_snapshot(self.peers, to, head, _rows(cut))
+        finally:
+            cut.close()
+            self._driver.put_in(SnapshotSent(to, ok=not reason))
+
     def _unreachable(self, member: MemberID) -> None:
         self._driver.put_in(Unreachable(member))
+
+
+def _rows(cut: StateCut) -> Iterator[Row]:
+    """Read the rows of a state a piece at a time."""
+    while rows := cut.piece(_READ_BYTES):
+        yield from rows

@@ -200,27 +200,34 @@ class SnapshotIntake:
         self._wait_turn = wait_turn
         self._head: SnapshotHead | None = None
         self._open = False
+        self._asking = False
         self._answer: bool | None = None
 
     def answer(self, *, accepting: bool) -> None:
         """Say what the replica thinks of the snapshot that was offered."""
-        if self._head is None:  # whoever offered it has gone meanwhile
+        if not self._asking:  # whoever offered it has gone meanwhile
             if accepting:
                 self._ended(False)
             return
         self._answer = accepting
 
     async def offer(self, sender: MemberID, head: SnapshotHead) -> bool:
-        """Ask the replica; one snapshot at a time."""
-        if self._head is not None:
+        """Ask the replica; one snapshot at a time.
+
+        One that has come whole and waits to be installed is in nobody's way: the replica says
+        whether it takes another one.
+        """
+        if self._open or self._asking:
             return False
         self._head = head
         self._answer = None
-        self._offered(sender, head)
+        self._asking = True
         try:
+            self._offered(sender, head)
             while self._answer is None:
                 await self._wait_turn()
         finally:
+            self._asking = False
             self._open = bool(self._answer)
             if not self._open:
                 self._head = None
@@ -237,16 +244,17 @@ class SnapshotIntake:
         assert head is not None, "a snapshot that was offered"
         self._open = False
         self._ended(whole)
-        try:
-            while whole and not self._installed(head.last_index):
-                await self._wait_turn()
-        finally:
+        while whole and not self._installed(head.last_index):
+            if self._head is not head:
+                return False
+            await self._wait_turn()
+        if self._head is head:
             self._head = None
         return whole
 
     def abort(self) -> None:
         """Tell the replica that nothing more comes, unless it has been told."""
-        self._head = None
         if self._open:
             self._open = False
+            self._head = None
             self._ended(False)
