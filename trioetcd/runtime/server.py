@@ -87,6 +87,8 @@ class Server:
 
     Attributes:
         transfers: those who wait for another leader.
+        also_turned: given the outputs of each turn first: what is for the peers leaves before
+            anybody is answered.
         connected: gives the other members that this one is connected to, and for how many
             seconds it has been; nobody, until whoever keeps the connections says otherwise.
         wall: gives the seconds since 1970.
@@ -133,6 +135,7 @@ class Server:
         self._jobs: deque[tuple[bytes, bytes, Callable[[], object]]] = deque()
         self._has_jobs = trio.Event()
         self._after_compaction: list[Callable[[], object]] = []
+        self.also_turned: Callable[[Outputs], None] = _nothing_asked
         self._stopping = False
         self._stopped = trio.Event()
         self.driver = Driver(
@@ -339,6 +342,7 @@ class Server:
 
     def _turned(self, outputs: Outputs) -> None:
         """Deliver a turn's outcomes: each connection that has answers writes once."""
+        self.also_turned(outputs)
         for revision, events in outputs.published:
             self.hub.publish(revision, events)
         for start, stop in outputs.freed:
@@ -390,3 +394,7 @@ class Server:
 
 def _nothing() -> None:
     """Nobody waits for this."""
+
+
+def _nothing_asked(outputs: Outputs) -> None:
+    """A member without peers."""
