@@ -396,7 +396,10 @@ class Replica:
         self._publish(now)
         outputs.resolved.extend(self._pending.expire(now))
         outputs.resolved.extend(self._reads.expire(now))
-        if self._leading and not self._stopped:
+        # A message of this very step may have deposed this member: its clock counts no more, and
+        # what it proposes would be sent on to the new leader.
+        leads = self._raft.role == Role.LEADER and self._log.applied >= self._raft.term_start
+        if self._leading and leads and not self._stopped:
             for request in self._lease_keeper.due(now):
                 self._propose_own(CommandKind.LEASE_REVOKE, request)
 
