@@ -15,6 +15,7 @@ from trioetcd.api.health import HealthAPI
 from trioetcd.api.kv import KVAPI
 from trioetcd.api.lease import LeaseAPI
 from trioetcd.api.maintenance import MaintenanceAPI
+from trioetcd.api.router import Router
 from trioetcd.api.watch import WatchAPI
 from trioetcd.cluster import Member, cluster_id, member_id
 from trioetcd.errors import Code, EtcdError
@@ -24,6 +25,7 @@ from trioetcd.runtime.server import Answer, Server, ServerLimits
 from trioetcd.schema import messages
 from trioetcd.values import MemberID
 
+CHANGES = ("Add", "Remove", "Update", "Promote", "List")
 NEW = "https://127.0.0.1:2480"
 Handler = Callable[[Sink, int, Metadata, bytes], Answer]
 
@@ -165,6 +167,27 @@ async def test_the_sole_voter_stays_even_without_the_check() -> None:
     async with started(limits=limits) as (server, cluster):
         remove = messages.MemberRemoveRequest(ID=server.replica.member_id)
         assert NOT_STARTED == await refused(cluster.member_remove, remove)
+
+
+async def test_the_leader_moves_to_a_voter_only() -> None:
+    """To itself at once and with an empty answer; to anybody who cannot lead, not at all."""
+    async with started() as (server, cluster):
+        me = server.replica.member_id
+        move = MaintenanceAPI(server).move_leader
+        assert b"" == await call(move, messages.MoveLeaderRequest(targetID=me))
+        await call(cluster.member_add, learner(NEW))
+        number = next(m.id for m in server.membership.members() if m.id != me)
+        bad = (Code.FAILED_PRECONDITION, "etcdserver: bad leader transferee")
+        for target in (number, 9):
+            assert bad == await refused(move, messages.MoveLeaderRequest(targetID=target))
+
+
+async def test_every_change_has_its_path() -> None:
+    """The router leads to all of them."""
+    async with started() as (server, _):
+        unary = Router.of(server).unary
+        paths = [f"/etcdserverpb.Cluster/Member{verb}" for verb in CHANGES]
+        assert all(path in unary for path in (*paths, "/etcdserverpb.Maintenance/MoveLeader"))
 
 
 async def test_a_learner_answers_status_and_serializable_ranges_only() -> None:

@@ -27,6 +27,12 @@ METHODS: Final[dict[str, tuple[type[Message], type[Message]]]] = {
     "Lease/LeaseRevoke": (messages.LeaseRevokeRequest, messages.LeaseRevokeResponse),
     "Lease/LeaseTimeToLive": (messages.LeaseTimeToLiveRequest, messages.LeaseTimeToLiveResponse),
     "Lease/LeaseLeases": (messages.LeaseLeasesRequest, messages.LeaseLeasesResponse),
+    "Cluster/MemberAdd": (messages.MemberAddRequest, messages.MemberAddResponse),
+    "Cluster/MemberRemove": (messages.MemberRemoveRequest, messages.MemberRemoveResponse),
+    "Cluster/MemberUpdate": (messages.MemberUpdateRequest, messages.MemberUpdateResponse),
+    "Cluster/MemberList": (messages.MemberListRequest, messages.MemberListResponse),
+    "Cluster/MemberPromote": (messages.MemberPromoteRequest, messages.MemberPromoteResponse),
+    "Maintenance/MoveLeader": (messages.MoveLeaderRequest, messages.MoveLeaderResponse),
 }
 
 

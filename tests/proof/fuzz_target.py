@@ -22,12 +22,25 @@ with atheris.instrument_imports(include=["trioetcd"]):
     from trioetcd.node.validation import validate
     from trioetcd.schema import messages
     from trioetcd.schema.protojson import JsonError, from_json, to_json
+    from trioetcd.values import ClusterID, MemberID
     from trioetcd.wire import CALL, GrpcServer, RemoteProtocolError
     from trioetcd.wire.header_block import HeaderBlockError, HeaderDecoder
     from trioetcd.wire.http1 import Http1Server
+    from trioetcd.wire.peer import (
+        Hello,
+        Members,
+        OtherVersion,
+        PeerDialler,
+        PeerListener,
+        Purpose,
+        SnapshotHead,
+    )
 
 __all__ = ["SEEDS", "TARGETS"]
 
+_SAID = Hello(Purpose.MESSAGES, ClusterID(1), MemberID(2), MemberID(3), 4, "", ())
+HELLO: Final = PeerDialler(_SAID).take()
+SNAPSHOT_HELLO: Final = PeerDialler(_SAID._replace(purpose=Purpose.SNAPSHOT)).take()
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 STREAM_CLOSED: Final = 5
 STREAMING: Final = frozenset({"/etcdserverpb.Watch/Watch"})
@@ -156,6 +169,37 @@ def json_body(data: bytes) -> None:
         to_json(message)
 
 
+def peer(data: bytes) -> None:
+    """Any bytes after a hello, and instead of one: the same events whole and in pieces."""
+    for first in (b"", HELLO, SNAPSHOT_HELLO):
+        whole = first + data
+        cut = data[0] % 64 + 1 if data else 1
+        pieces = [whole[i : i + cut] for i in range(0, len(whole), cut)]
+        assert _peer_events([whole]) == _peer_events(pieces), "whole and in pieces differ"
+
+
+def _peer_events(pieces: list[bytes]) -> tuple[list[object], bool]:
+    """Feed a listener that agrees with everything; give its events and whether it was ended."""
+    listener = PeerListener()
+    events: list[object] = []
+    try:
+        for piece in pieces:
+            listener.receive(piece)
+            while (event := listener.next_event()) is not None:
+                events.append(event)
+                if isinstance(event, OtherVersion):
+                    listener.refuse("version", "another")
+                elif isinstance(event, Hello) and event.purpose is Purpose.MEMBERS:
+                    listener.tell_members(Members(ClusterID(1), []))
+                elif isinstance(event, Hello):
+                    listener.welcome(1, "")
+                elif isinstance(event, SnapshotHead):
+                    listener.accept()
+    except RemoteProtocolError:
+        return events, True
+    return events, False
+
+
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "frames": frames,
     "grpc": grpc,
@@ -165,6 +209,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "config": config,
     "arguments": arguments,
     "json": json_body,
+    "peer": peer,
 }
 
 SEEDS: Final[dict[str, list[bytes]]] = {
@@ -197,6 +242,11 @@ SEEDS: Final[dict[str, list[bytes]]] = {
         b'{"key": "YQ==", "value": "Yg==", "lease": "1"}',
         b'{"compare":[{"key":"YQ==","target":"VALUE"}],"success":[{"requestPut":{"key":"YQ=="}}]}',
         b'{"create_request": {"key": "YQ==", "filters": ["NOPUT"]}}',
+    ],
+    "peer": [
+        b"\x00\x00\x00\x08\x82\x04\x85\x01\x07\x03\x00\x00",
+        b"\x00\x00\x00\x0c\x82\x04\x84\x01\x0b\x03\x82\x41a\x41b",
+        b"\x00\x00\x00\x06\x85\x05\x03\x02\x01\x40\x00\x00\x00\x06\x83\x07\x41k\x41v",
     ],
 }
 

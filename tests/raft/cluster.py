@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from tests.raft.member import Chance
 from trioetcd.raft import (
     AddLearner,
     AddVoter,
@@ -65,17 +66,6 @@ def decode_change(data: bytes) -> ConfChange:
 def ids(*numbers: int) -> tuple[MemberID, ...]:
     """Give member ids."""
     return tuple(MemberID(number) for number in numbers)
-
-
-class Chance:
-    """Entropy from a seeded generator."""
-
-    def __init__(self, random: Random) -> None:
-        self._random = random
-
-    def bits(self, count: int, /) -> int:
-        """Draw `count` bits."""
-        return self._random.getrandbits(count)
 
 
 @dataclass

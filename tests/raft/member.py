@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 from trioetcd.raft import (
     AppendEntries,
@@ -35,6 +36,17 @@ class Dice:
     def bits(self, count: int, /) -> int:
         """Give the number, cut to `count` bits."""
         return self.value & ((1 << count) - 1)
+
+
+class Chance:
+    """Entropy from a seeded generator."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    def bits(self, count: int, /) -> int:
+        """Draw `count` bits."""
+        return self._random.getrandbits(count)
 
 
 class Shelf:

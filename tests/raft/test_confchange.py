@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,13 @@ from trioetcd.raft import (
     simple,
 )
 from trioetcd.values import MemberID
+
+
+class Wrong(NamedTuple):
+    """No change of any kind."""
+
+    member: MemberID
+
 
 members = st.integers(1, 6).map(MemberID)
 kinds: tuple[type[AddVoter | AddLearner | Remove], ...] = (AddVoter, AddLearner, Remove)
@@ -94,6 +102,13 @@ def test_member_zero_is_nobody() -> None:
     """The number that means "none" is no member's."""
     with pytest.raises(ConfChangeError):
         simple(ConfState((MemberID(1),)), AddVoter(MemberID(0)))
+
+
+def test_a_change_of_another_kind_is_a_mistake() -> None:
+    """There are three kinds of change."""
+    wrong: ConfChange = Wrong(MemberID(2))  # type: ignore[assignment]  # on purpose
+    with pytest.raises(AssertionError):
+        simple(ConfState((MemberID(1),)), wrong)
 
 
 def test_a_promoted_learner_votes() -> None:

@@ -240,9 +240,9 @@ def test_a_leader_of_an_old_term_hears_of_the_new_one() -> None:
         raft.step(message)
         (reply,) = sent(raft, C)
         assert reply.term == 3
-    other = leader()
-    other.step(reply._replace(to=ME, sender=B))
-    assert (other.role, other.term) == (Role.FOLLOWER, 3)
+        other = leader()
+        other.step(reply._replace(to=ME, sender=B))
+        assert (other.role, other.term) == (Role.FOLLOWER, 3)
 
 
 def test_without_both_rules_an_old_leader_is_ignored() -> None:
@@ -254,3 +254,16 @@ def test_without_both_rules_an_old_leader_is_ignored() -> None:
     raft.take_messages()
     raft.step(Heartbeat(ME, C, Term(2), Index(0), 0))
     assert raft.take_messages() == []
+
+
+def test_nobody_leads_before_its_own_vote_is_durable() -> None:
+    """Figure 2: answers to what was not asked yet elect nobody."""
+    raft = make(voters=THREE)
+    raft.campaign(transfer=True)
+    for peer in (B, C):
+        raft.step(RequestVoteReply(ME, peer, Term(1), granted=True))
+    assert raft.role == Role.CANDIDATE
+    persist(raft)
+    assert raft.role == Role.CANDIDATE
+    raft.step(RequestVoteReply(ME, B, Term(1), granted=True))
+    assert raft.role == Role.LEADER

@@ -291,11 +291,12 @@ def test_what_is_left_of_a_cut_group_is_written_again() -> None:
 
 
 def test_no_committed_entry_gives_way() -> None:
-    """A leader's groups that contradict a committed entry change nothing."""
+    """A leader's groups that contradict a committed entry are a programmer's error."""
     log = empty_log()
     log.append(Term(1), [b"a", b"b"])
     log.commit_to(Index(2))
-    assert log.append_groups(Index(1), [Group(Index(2), Term(2), [b"x"])]) is None
+    with pytest.raises(AssertionError):
+        log.append_groups(Index(1), [Group(Index(2), Term(2), [b"x"])])
     assert (log.last, log.last_term) == (2, 1)
 
 
@@ -355,3 +356,31 @@ def test_truncating_behind_the_end_changes_nothing() -> None:
     log.append(Term(1), [b"a"])
     log.truncate(2)
     assert log.last == 1
+
+
+def stored(*groups: Group) -> Log:
+    """Make a log whose groups are all on the disk."""
+    log = empty_log()
+    log.append_groups(Index(0), groups)
+    log.write(log.unstable(1 << 20)[-1].last)
+    log.persisted()
+    return log
+
+
+def test_what_is_to_be_rewritten_stays_though_it_is_applied() -> None:
+    """The rest of a group that was cut is kept until a batch has taken it."""
+    log = stored(Group(Index(1), Term(1), [b"a", b"b", b"c"]))
+    log.truncate(3)
+    log.commit_to(Index(2))
+    log.applied_to(Index(2))
+    rest = Group(Index(1), Term(1), [b"a", b"b"])
+    assert ([rest], 1) == (log.unstable(100), log.truncated)
+
+    one, two = ([b"x"] * 1500, [b"y"] * 1500)
+    log = stored(Group(Index(1), Term(1), one), Group(Index(1501), Term(1), two))
+    log.append_groups(Index(1999), [Group(Index(2000), Term(2), [b"z"])])
+    log.commit_to(Index(1999))
+    log.applied_to(Index(1999))
+    rest = Group(Index(1501), Term(1), [b"y"] * 499)
+    assert [rest, Group(Index(2000), Term(2), [b"z"])] == log.unstable(1 << 20)
+    assert log.truncated == 1501

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.raft.cluster import Cluster, encode_change, ids
 from tests.raft.member import ME, THREE, B, C, ack, append, group, lead, leader, make, only, persist
 from trioetcd.raft import (
@@ -262,6 +264,18 @@ def test_7_a_member_far_behind_gets_a_snapshot() -> None:
     assert cluster[3].log.first > 15
     cluster.propose(1, b"after")
     assert cluster[3].state[-1] == b"after"
+
+
+def test_7_a_snapshot_is_restored_without_a_leader() -> None:
+    """Section 7: if the leader was lost nobody is told; an impossible term is a mistake."""
+    raft = make(voters=THREE)
+    assert raft.offered_snapshot(B, Term(3), Index(9), Term(2))
+    raft.resign()
+    with pytest.raises(AssertionError):
+        raft.restore(Index(9), Term(4), ConfState(THREE))
+    assert raft.restore(Index(9), Term(2), ConfState(THREE))
+    persist(raft)
+    assert raft.take_messages() == []
 
 
 def test_8_a_leader_begins_with_an_empty_entry() -> None:

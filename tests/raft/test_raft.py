@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +29,7 @@ from trioetcd.raft import (
     HardState,
     Heartbeat,
     HeartbeatReply,
+    Message,
     Propose,
     Raft,
     RaftConfig,
@@ -451,3 +454,36 @@ def test_fewer_voters_may_confirm_a_read() -> None:
     raft.take_messages()
     raft.apply_conf_change(ConfState((ME,)))
     assert [(1, 1)] == raft.take_reads()
+
+
+def test_what_is_taken_is_the_takers() -> None:
+    """Lists that were handed out are not looked at again."""
+    raft = make(voters=THREE)
+    heartbeat = Heartbeat(ME, B, Term(1), Index(0), 0)
+    raft.take_messages().append(heartbeat)
+    raft.take_reads().append((1, Index(1)))
+    raft.take_snapshots().append(B)
+    assert ([], [], []) == (raft.take_messages(), raft.take_reads(), raft.take_snapshots())
+
+
+class Wrong(NamedTuple):
+    """No message of any kind."""
+
+    to: MemberID
+    sender: MemberID
+    term: Term
+
+
+def test_a_message_of_another_kind_is_a_mistake() -> None:
+    """What a peer sends is decoded into one of the messages, or not at all."""
+    wrong: Message = Wrong(ME, B, Term(0))  # type: ignore[assignment]  # on purpose
+    with pytest.raises(AssertionError):
+        make(voters=THREE).step(wrong)
+
+
+def test_a_transfer_goes_on_through_another_change() -> None:
+    """Who still votes is still to lead."""
+    raft = leader()
+    raft.transfer(B)
+    raft.apply_conf_change(ConfState((ME, B)))
+    assert raft.transferee == B

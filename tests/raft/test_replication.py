@@ -246,6 +246,8 @@ def test_a_broken_link_probes_again() -> None:
         raft.report_unreachable(peer)
     assert (raft.progress[B].state, raft.progress[B].next) == (PROBE, 2)
     assert [2] == indexes(only(raft))
+    raft.step(ack(B, 1, 1))
+    assert (raft.progress[B].state, raft.progress[B].next) == (REPLICATE, 2), "it agrees up to 1"
 
 
 def test_a_leader_without_a_majority_steps_down() -> None:
@@ -452,13 +454,37 @@ def test_a_leader_needs_no_snapshot() -> None:
     assert not raft.restore(Index(9), Term(1), ConfState(THREE))
 
 
-def test_a_snapshot_is_restored_without_a_leader() -> None:
-    """If the leader was lost meanwhile nobody is told, and an impossible term is a mistake."""
+def test_a_hint_below_the_log_needs_a_snapshot() -> None:
+    """What a follower may agree on lies before what is kept: that is where its next entry is."""
+    groups = (group(5, 1, b"e", b"f"),)
+    hard = HardState(Term(1), MemberID(0), Index(6))
+    raft = lead(make(voters=THREE, groups=groups, hard_state=hard, applied=6))
+    raft.step(refusal(B, 2, 6, 2, 1))
+    assert raft.progress[B].next == 3
+
+
+def test_what_is_left_of_an_old_leader_is_not_committed() -> None:
+    """Figure 2: entries behind the last one the leader sent may be others than its own."""
     raft = make(voters=THREE)
-    assert raft.offered_snapshot(B, Term(3), Index(9), Term(2))
-    raft.resign()
-    with pytest.raises(AssertionError):
-        raft.restore(Index(9), Term(4), ConfState(THREE))
-    assert raft.restore(Index(9), Term(2), ConfState(THREE))
+    raft.step(append(1, 0, 0, group(1, 1, b"a", b"old", b"old")))
     persist(raft)
-    assert raft.take_messages() == []
+    raft.step(append(2, 1, 1, commit=3, sender=C))
+    assert (raft.log.last, raft.log.commit) == (3, 1)
+
+
+def test_a_full_window_is_told_once_what_is_committed() -> None:
+    """To a member that is slow no empty message goes turn after turn."""
+    raft = lead(make(voters=THREE, config=RaftConfig(ME, inflight_max=1)))
+    for peer in (B, C):
+        raft.step(ack(peer, 1, 1))
+    raft.take_messages()
+    raft.propose([b"a"])
+    raft.take_messages()
+    raft.propose([b"b"])
+    persist(raft)
+    raft.step(ack(C, 1, 2))
+    raft.take_messages()
+    raft.step(ack(C, 1, 3))
+    assert raft.log.commit == 3
+    assert [B, C] != [message.to for message in raft.take_messages()]
+    assert sent(raft, B) == []

@@ -202,6 +202,26 @@ async def test_pauses_grow_and_reasons_are_told_once(
     assert len(set(pauses[6:])) > 10, "no two members dial in step"
 
 
+async def test_a_peer_that_shows_itself_is_dialled_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A long pause ends when the peer is known to live; an attempt under way is left alone."""
+    at: list[float] = []
+
+    async def dial(address: Address) -> ByteStream:
+        at.append(trio.current_time())
+        return await fails(address)
+
+    async with link_to([NOWHERE], dial=dial) as (link, _):
+        await trio.sleep(30)
+        await trio.sleep_until(at[-1] + 0.1)
+        before = len(at)
+        link.hasten()
+        await trio.sleep(0.01)
+
+        assert before + 1 == len(at)
+
+
 async def test_a_peer_that_does_not_answer_costs_a_bounded_time(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -57,7 +57,7 @@ class ClusterAPI:
     def member_add(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> None:
         """MemberAdd: the proposer draws the number, so that every member applies the same."""
         request = messages.MemberAddRequest.FromString(message)
-        peer_urls = _peer_urls(request.peerURLs)
+        peer_urls = tuple(sorted(_peer_urls(request.peerURLs)))  # etcd sorts them here only
         server = self._server
         if server.limits.strict_reconfig_check:
             _refuse(
@@ -109,18 +109,18 @@ class ClusterAPI:
 
 
 def _peer_urls(texts: Sequence[str]) -> tuple[str, ...]:
-    """Read peer URLs, at least one; they are kept in the order of their text (etcd).
+    """Read peer URLs, of which there must be one at least.
 
     Raises:
         EtcdError: MemberBadURLs.
     """
     try:
-        urls = {str(parse_url(text)) for text in texts}
+        urls = tuple(str(parse_url(text)) for text in texts)
     except ValueError:
         raise EtcdError(errors.MEMBER_BAD_URLS) from None
     if not urls:
         raise EtcdError(errors.MEMBER_BAD_URLS)
-    return tuple(sorted(urls))
+    return urls
 
 
 def _refuse(row: ErrorRow | None) -> None:

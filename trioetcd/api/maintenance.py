@@ -1,4 +1,4 @@
-"""Maintenance: Alarm, Status, Defragment, Hash, HashKV, as far as one member needs them."""
+"""Maintenance: Alarm, Status, Defragment, MoveLeader, Hash and HashKV."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from trioetcd.ports import Sink
 from trioetcd.runtime.server import STORAGE_VERSION, Answer, Server
 from trioetcd.schema import messages
 from trioetcd.statemachine import CommandKind
-from trioetcd.values import SERVER_VERSION
+from trioetcd.values import SERVER_VERSION, MemberID
 
 __all__ = ["MaintenanceAPI"]
 
@@ -55,6 +55,15 @@ class MaintenanceAPI:
             caller.flush()
 
         self._server.defragment(done)
+
+    def move_leader(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> Answer:
+        """MoveLeader: answered when the other one leads, with nothing in the answer (etcd)."""
+        to = MemberID(messages.MoveLeaderRequest.FromString(message).targetID)
+        server = self._server
+        server.refuse_learner()
+        leader = server.replica.leader
+        waits = server.transfers.begin(caller, call, to, leader=leader, now=server.now())
+        return None if waits else b""
 
     def hash(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> Answer:
         """Hash: this member's own hash of its state (docs/divergences.md)."""

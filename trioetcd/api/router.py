@@ -38,6 +38,7 @@ class Router:
         """Give the handlers of a member."""
         kv = KVAPI(server)
         lease = LeaseAPI(server)
+        cluster = ClusterAPI(server)
         maintenance = MaintenanceAPI(server)
         health = HealthAPI(server)
         return cls(
@@ -51,10 +52,15 @@ class Router:
                 "/etcdserverpb.Lease/LeaseRevoke": lease.revoke,
                 "/etcdserverpb.Lease/LeaseTimeToLive": lease.time_to_live,
                 "/etcdserverpb.Lease/LeaseLeases": lease.leases,
-                "/etcdserverpb.Cluster/MemberList": ClusterAPI(server).member_list,
+                "/etcdserverpb.Cluster/MemberList": cluster.member_list,
+                "/etcdserverpb.Cluster/MemberAdd": cluster.member_add,
+                "/etcdserverpb.Cluster/MemberRemove": cluster.member_remove,
+                "/etcdserverpb.Cluster/MemberUpdate": cluster.member_update,
+                "/etcdserverpb.Cluster/MemberPromote": cluster.member_promote,
                 "/etcdserverpb.Maintenance/Alarm": maintenance.alarm,
                 "/etcdserverpb.Maintenance/Status": maintenance.status,
                 "/etcdserverpb.Maintenance/Defragment": maintenance.defragment,
+                "/etcdserverpb.Maintenance/MoveLeader": maintenance.move_leader,
                 "/etcdserverpb.Maintenance/Hash": maintenance.hash,
                 "/etcdserverpb.Maintenance/HashKV": maintenance.hash_kv,
                 "/grpc.health.v1.Health/Check": health.check,

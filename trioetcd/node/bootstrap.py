@@ -89,9 +89,16 @@ async def first_rows(config: Config, ask: AskMembers) -> FirstRows:
         rows = bootstrap_joiner(cluster_id=view.cluster_id, member_id=own)
         return FirstRows(view.cluster_id, own, rows)
     members, own = initial_members(config)
+    cluster = cluster_id(member.id for member in members)
     if view is not None:
         check_not_started(own, view)
-    cluster = cluster_id(member.id for member in members)
+        if view.cluster_id != cluster:
+            raise CannotStart(
+                f"the members that --initial-cluster names are of cluster {view.cluster_id:x}, "
+                f"and this one would begin cluster {cluster:x}; to join them, give "
+                f"--initial-cluster-state=existing",
+                1,
+            )
     return FirstRows(cluster, own, bootstrap(cluster_id=cluster, member_id=own, members=members))
 
 

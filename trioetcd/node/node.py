@@ -26,6 +26,7 @@ from trioetcd.frontend.admission import Frontend
 from trioetcd.node.bootstrap import CannotStart, first_rows, force_new_cluster
 from trioetcd.node.credential_files import credential_files
 from trioetcd.node.notify import READY, STOPPING, notify
+from trioetcd.node.peering import Peering, ask
 from trioetcd.node.sentence import sentence_of
 from trioetcd.node.settings import Config
 from trioetcd.pki import PkiError
@@ -127,6 +128,8 @@ class _Node:
         self._data_dir = data_dir
         self._clock = SystemClock()
         self._entropy = SystemEntropy()
+        self._boot = self._entropy.bits(64)
+        self._contexts: Contexts
         self._signal = 0
 
     async def run(self) -> int:
@@ -143,7 +146,7 @@ class _Node:
                 "initial-cluster": config.initial_cluster,
             },
         )
-        contexts = self._credentials()
+        contexts = self._contexts = self._credentials()
         with closing(self._open_backend()) as backend:
             server = Server(
                 replica=await self._replica(backend),
@@ -162,6 +165,11 @@ class _Node:
             )
             observe(server, server.metrics)
             async with trio.open_nursery() as members:
+                # Before the server: in a cluster it is ready only when others have answered.
+                peering = self._peering(server)
+                server.also_turned = peering.turned
+                await members.start(peering.run)
+                members.start_soon(self._end_when_expelled, peering, members.cancel_scope)
                 await members.start(server.run)
                 await self._serve(server, contexts)
                 members.cancel_scope.cancel()
@@ -199,8 +207,9 @@ class _Node:
                 election_seconds=config.election_seconds,
                 snapshot_count=config.snapshot_count,
                 catch_up_entries=config.snapshot_catchup_entries,
+                strict_reconfig=config.strict_reconfig_check,
             ),
-            boot=self._entropy.bits(64),
+            boot=self._boot,
             entropy=self._entropy,
             now=self._clock.monotonic(),
         )
@@ -241,11 +250,29 @@ class _Node:
         return recovered
 
     async def _ask_members(self, urls: Sequence[Url]) -> ClusterView | None:
-        raise CannotStart(
-            f"--initial-cluster names other members, at {', '.join(map(str, urls))}, and this "
-            f"version serves clusters of one member",
-            1,
+        return await ask(urls, self._config, self._contexts, self._log)
+
+    # Its peers
+
+    def _peering(self, server: Server) -> Peering:
+        return Peering(
+            self._config,
+            server,
+            self._contexts,
+            boot=self._boot,
+            entropy=self._entropy,
+            log=self._log,
         )
+
+    async def _end_when_expelled(self, peering: Peering, scope: trio.CancelScope) -> None:
+        """End the member once it has been removed from its cluster; there is nothing to serve."""
+        await peering.expelled.wait()
+        self._log.warn(
+            "the member has been removed from its cluster and ends; its data directory is of no "
+            "use any more",
+            **{"local-member-id": f"{peering.peers.local.id:x}"},
+        )
+        scope.cancel()
 
     # Serving
 

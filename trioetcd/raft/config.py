@@ -40,7 +40,7 @@ class RaftConfig:
             section 9.6).
         check_quorum: whether a leader that hears from no majority steps down, and members that
             hear from a leader ignore votes (dissertation, sections 6.2 and 4.2.3).
-        is_conf_change: whether an entry changes the membership.
+        is_conf_change: whether an entry changes the membership; asked of empty ones too.
         refused: gives the entry that takes the place of a membership change which may not be
             made now; the owner answers that one with an error.
     """

@@ -146,8 +146,8 @@ def on_pre_vote_reply(state: State, message: PreVoteReply) -> None:
 
 
 def on_request_vote_reply(state: State, message: RequestVoteReply) -> None:
-    """Count a vote."""
-    if state.role != Role.CANDIDATE:
+    """Count a vote, once the own one is durable: before that nobody has been asked."""
+    if state.role != Role.CANDIDATE or state.me not in state.votes:
         return
     state.votes.setdefault(message.sender, message.granted)
     _count(state)

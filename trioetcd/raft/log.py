@@ -152,15 +152,15 @@ class Log:
         self.last = Index(first + len(datas) - 1)
         return Index(first)
 
-    def append_groups(self, prev: Index, groups: Sequence[Group]) -> Index | None:
+    def append_groups(self, prev: Index, groups: Sequence[Group]) -> Index:
         """Take a leader's groups that follow the entry at `prev`, on which both logs agree.
 
         Entries that are here already stay; from the first one that differs on, the own log gives
-        way (section 5.3). The groups have no gap and no term that goes back.
+        way (section 5.3). The groups have no gap and no term that goes back, and contradict
+        nothing that is committed.
 
         Returns:
-            The last index of the groups, up to where the logs agree now; None, with nothing
-            changed, if that would drop a committed entry.
+            The last index of the groups, up to where the logs agree now.
         """
         last = prev
         for number, group in enumerate(groups):
@@ -173,8 +173,6 @@ class Log:
                 if last <= end:
                     continue
                 differs = Index(end + 1)
-            if differs <= self.commit:
-                return None
             self.truncate(differs)
             self._seal(_GROUP_BYTES)
             self._take(group.starting(differs))
@@ -219,7 +217,8 @@ class Log:
         self._sealed = self.last
         if index < self._next:
             self._next = void
-            self.truncated = void if self.truncated is None else min(self.truncated, void)
+            # Never behind an earlier one: what is to be rewritten begins at `_next`.
+            self.truncated = void
 
     def restore(self, index: Index, term: Term) -> None:
         """Begin anew behind a snapshot that ends with the entry at `index`, of `term`."""

@@ -186,10 +186,7 @@ class Raft(State):
     def take_reads(self) -> list[tuple[int, Index]]:
         """Give ``(context, read index)`` of the reads that have been confirmed."""
         self._begin_round()
-        reads = self.reads
-        confirmed = reads.confirmed
-        if confirmed:
-            reads.confirmed = []
+        confirmed, self.reads.confirmed = self.reads.confirmed, []
         return confirmed
 
     def read_index(self) -> Index | None:
@@ -321,9 +318,7 @@ class Raft(State):
             self._begin_round()
             for peer, progress in self.progress.items():
                 replication.send_new(self, peer, progress)
-        outbox = self.outbox
-        if outbox:
-            self.outbox = []
+        outbox, self.outbox = self.outbox, []
         return outbox
 
     # -- snapshots ---------------------------------------------------------------------------
@@ -334,8 +329,7 @@ class Raft(State):
         Asked for after `take_messages`, which finds out. Each transfer ends with
         `report_snapshot`; until then nothing else is sent to that member but heartbeats.
         """
-        peers = self.snapshots
-        self.snapshots = []
+        peers, self.snapshots = self.snapshots, []
         return peers
 
     def report_snapshot(self, peer: MemberID, *, ok: bool) -> None:

@@ -250,12 +250,11 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
         )
         return
     last = log.append_groups(prev, groups)
-    if last is not None:
-        log.commit_to(min(message.commit, last))
-        accept(state, last)
+    log.commit_to(min(message.commit, last))
+    _accept(state, last)
 
 
-def accept(state: State, index: Index) -> None:
+def _accept(state: State, index: Index) -> None:
     """Acknowledge that the log agrees up to `index`: now, or as soon as it is durable."""
     state.accepted = max(state.accepted, index)
     if index <= state.log.stable:

@@ -110,9 +110,10 @@ class State:
             self.held.append((index, message))
 
     def release(self) -> None:
-        """Let go what has become durable, in order; forget what is of an older term."""
-        if self.durable != (self.term, self.vote):
-            return
+        """Let go what has become durable, in order; forget what is of an older term.
+
+        To be called when term and vote are durable.
+        """
         held = self.held
         self.held = []
         for index, message in held:

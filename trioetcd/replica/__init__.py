@@ -19,6 +19,10 @@ from trioetcd.replica.inputs import (
     Proposed,
     ReadRequested,
     Received,
+    SnapshotEnded,
+    SnapshotOffered,
+    SnapshotPiece,
+    SnapshotSent,
     Stopped,
     Tick,
     Ticket,
@@ -27,8 +31,10 @@ from trioetcd.replica.inputs import (
 )
 from trioetcd.replica.outputs import Outputs, Persist, Published, Resolved
 from trioetcd.replica.overlay import Overlay
-from trioetcd.replica.replica import Replica, ReplicaStatistics
+from trioetcd.replica.replica import Replica
 from trioetcd.replica.rows import CorruptLog, Recovered, bootstrap, check_chain, recover
+from trioetcd.replica.state_cut import SnapshotMeta, StateCut
+from trioetcd.replica.statistics import ReplicaStatistics
 
 __all__ = [
     "BarrierRequested",
@@ -49,6 +55,12 @@ __all__ = [
     "ReplicaConfig",
     "ReplicaStatistics",
     "Resolved",
+    "SnapshotEnded",
+    "SnapshotMeta",
+    "SnapshotOffered",
+    "SnapshotPiece",
+    "SnapshotSent",
+    "StateCut",
     "Stopped",
     "Tick",
     "Ticket",

@@ -73,6 +73,16 @@ class Applying:
         """Whether an entry is half applied."""
         return self._steps is not None
 
+    def drop(self) -> Ticket:
+        """Forget an entry that is half applied, because all state is another; gives its ticket."""
+        if self._steps is None:
+            return None
+        steps, ticket = self._steps
+        steps.close()
+        self._steps = None
+        self.effect_bytes = 0
+        return ticket
+
     def run(self, outputs: Outputs, overdue: Callable[[], bool]) -> None:
         """Apply what there is, until it is done or time is up."""
         log = self._log

@@ -6,7 +6,7 @@ speaks of: this is where both are written, and nothing else writes either.
 
 from __future__ import annotations
 
-from trioetcd.raft import Log, Ready
+from trioetcd.raft import HardState, Log, Ready
 from trioetcd.replica.housekeeping import Housekeeping
 from trioetcd.replica.outputs import Persist
 from trioetcd.replica.overlay import Overlay
@@ -19,6 +19,8 @@ from trioetcd.replica.rows import (
     link_crc,
     pack_meta,
 )
+from trioetcd.replica.state_cut import SnapshotMeta
+from trioetcd.values import Index
 
 __all__ = ["Batches"]
 
@@ -65,35 +67,65 @@ class Batches:
             rows[group_key(group.first)] = encoded
             keeping.group_written(group.first, len(encoded))
             last = group.last
-        number = self.number = self.number + 1
+        self.number += 1
         applied = log.applied
         first = keeping.retire_groups(rows, applied)
         if first != log.first:
             log.compact(first)
             self._first_term = log.term(first - 1)
-        chain_first = keeping.retire_links(rows)
-        size = sum(map(len, rows)) + sum(map(len, filter(None, rows.values())))
-        position = keeping.batch_cut(number, size)
-        term, vote, commit = ready.hard_state
-        assert commit >= applied
         # Terms never go back: what is applied in the log's last term stays in it.
         if self._applied_term != log.last_term:
             self._applied_term = log.term(applied)
+        term, vote, commit = ready.hard_state
+        assert commit >= applied
+        # The commit index may be known to lie beyond what this batch makes durable here.
+        hard_state = HardState(term, vote, min(commit, last))
+        return self._seal(rows, hard_state, applied, last, revision, compact_revision)
+
+    def cut_switch(
+        self, space: Overlay, hard_state: HardState, meta: SnapshotMeta, epoch: bytes
+    ) -> Persist:
+        """Make the batch that puts a snapshot, whose rows are here, in place of state and log."""
+        keeping = self.housekeeping
+        rows = space.rotate()
+        last = meta.last_index
+        keeping.restart(rows, Index(last + 1))
+        self.number += 1
+        self._epoch = epoch[0]
+        self._applied_term = self._first_term = meta.last_term
+        hard_state = hard_state._replace(commit=last)
+        return self._seal(rows, hard_state, last, last, meta.revision, meta.compact_revision)
+
+    def _seal(
+        self,
+        rows: dict[bytes, bytes | None],
+        hard_state: HardState,
+        applied: Index,
+        last: Index,
+        revision: int,
+        compact_revision: int,
+    ) -> Persist:
+        """Add the meta row and the chain's next link."""
+        keeping = self.housekeeping
+        number = self.number
+        chain_first = keeping.retire_links(rows)
+        size = sum(map(len, rows)) + sum(map(len, filter(None, rows.values())))
+        position = keeping.batch_cut(number, size)
+        term, vote, commit = hard_state
         # In the order of `Meta`.
         meta = pack_meta(
             number,
             chain_first,
             term,
             vote,
-            # The commit index may be known to lie beyond what this batch makes durable here.
-            min(commit, last),
+            commit,
             applied,
             self._applied_term,
             revision,
             compact_revision,
             position,
             self._epoch,
-            first,
+            keeping.first,
             self._first_term,
             last,
             self._cluster_id,

@@ -78,6 +78,11 @@ class Housekeeping:
             rows[group_key(gone.first)] = None
             self.log_bytes -= gone.size
 
+    def restart(self, rows: dict[bytes, bytes | None], first: Index) -> None:
+        """Delete, in the batch being cut, all groups: the log begins anew at `first`."""
+        self.drop_groups(rows, Index(0))
+        self.first = self._target = first
+
     def retire_groups(self, rows: dict[bytes, bytes | None], applied: Index) -> Index:
         """Delete, in the batch being cut, groups that are no longer needed.
 

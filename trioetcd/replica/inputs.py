@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trioetcd.ports import Row
 from trioetcd.replica.envelope import Envelope
-from trioetcd.values import MemberID
+from trioetcd.replica.state_cut import SnapshotMeta
+from trioetcd.values import MemberID, Term
 
 __all__ = [
     "BarrierRequested",
@@ -15,6 +17,10 @@ __all__ = [
     "Proposed",
     "ReadRequested",
     "Received",
+    "SnapshotEnded",
+    "SnapshotOffered",
+    "SnapshotPiece",
+    "SnapshotSent",
     "Stopped",
     "Tick",
     "Ticket",
@@ -84,6 +90,37 @@ class Unreachable:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotSent:
+    """A transfer that `Outputs.snapshots` asked for has ended, well or not."""
+
+    peer: MemberID
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotOffered:
+    """`sender`, leader of `term`, wants to send its state; `Outputs.accepting` is the answer."""
+
+    sender: MemberID
+    term: Term
+    meta: SnapshotMeta
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPiece:
+    """Rows of the snapshot that was accepted: raw keys without the epoch byte, at most 1 MiB."""
+
+    rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotEnded:
+    """All pieces have come, and the hash of the whole content holds; or the transfer broke."""
+
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TransferRequested:
     """Let another member lead (0: whoever is most up to date)."""
 
@@ -92,6 +129,10 @@ class TransferRequested:
 
 Input = (
     Received
+    | SnapshotSent
+    | SnapshotOffered
+    | SnapshotPiece
+    | SnapshotEnded
     | Unreachable
     | TransferRequested
     | Tick

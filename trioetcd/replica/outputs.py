@@ -46,6 +46,8 @@ class Outputs:
             `Backend.compact_range` on a thread of its own.
         sends: what others are to be told, in order; losing any of it harms nothing.
         snapshots: members whose entries are gone here: send them the state, then say how it went.
+        accepting: the answer to `SnapshotOffered`: whether pieces may come.
+        reloaded: the state has been replaced by a snapshot: whatever was read from it is old.
         expelled: this member has been removed from the cluster: it must end.
         more: step again soon, without waiting for an input: work was cut off to keep the step
             short.
@@ -60,4 +62,6 @@ class Outputs:
     more: bool = False
     sends: list[Envelope] = field(default_factory=list)
     snapshots: list[MemberID] = field(default_factory=list)
+    accepting: bool | None = None
+    reloaded: bool = False
     expelled: bool = False

@@ -21,53 +21,51 @@ in `housekeeping`, how a batch is put together in `batches`, what a command mean
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, assert_never
 
 from trioetcd.cluster import attributes_command
-from trioetcd.errors import (
-    LEADER_CHANGED,
-    NO_LEADER,
-    STOPPED,
-    TOO_MANY_REQUESTS,
-    ErrorRow,
-    EtcdError,
-)
+from trioetcd.errors import STOPPED, TIMEOUT, EtcdError
 from trioetcd.ports import Backend, Entropy
-from trioetcd.raft import Propose, Role
+from trioetcd.raft import Role
 from trioetcd.replica import consensus
 from trioetcd.replica.applying import Applying
 from trioetcd.replica.archive import StoredGroups
 from trioetcd.replica.batches import Batches
 from trioetcd.replica.config import ReplicaConfig
-from trioetcd.replica.envelope import Envelope
 from trioetcd.replica.housekeeping import Housekeeping
-from trioetcd.replica.inbox import Inbox
 from trioetcd.replica.inputs import (
     BarrierRequested,
     Input,
     Persisted,
-    Proposal,
     Proposed,
     ReadRequested,
     Received,
+    SnapshotEnded,
+    SnapshotOffered,
+    SnapshotPiece,
+    SnapshotSent,
     Stopped,
     Tick,
     Ticket,
     TransferRequested,
     Unreachable,
 )
+from trioetcd.replica.installing import Installing
 from trioetcd.replica.lease_keeper import LeaseKeeper
 from trioetcd.replica.machine import assemble
 from trioetcd.replica.outputs import Outputs
 from trioetcd.replica.overlay import Overlay
+from trioetcd.replica.peering import Peering
 from trioetcd.replica.pending import Pending
+from trioetcd.replica.proposing import Proposing
 from trioetcd.replica.reads import Reads
 from trioetcd.replica.rows import Recovered
-from trioetcd.statemachine import COMMAND_FORMAT, HEAD, CommandKind
+from trioetcd.replica.state_cut import SnapshotMeta, StateCut, after_epoch
+from trioetcd.replica.statistics import ReplicaStatistics
+from trioetcd.statemachine import CommandKind
 from trioetcd.values import Index, MemberID, Term
 
-__all__ = ["Replica", "ReplicaStatistics"]
+__all__ = ["Replica"]
 
 _ROW_BYTES: Final = 64
 """What a gathered row adds, roughly, to what its entry's bytes already count for."""
@@ -78,29 +76,6 @@ _OVERLAY_ROWS_MAX: Final = 8192
 
 def _never() -> bool:
     return False
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaStatistics:
-    """What waits inside, for metrics and health.
-
-    Attributes:
-        pending: proposals whose outcome somebody waits for.
-        reads: linearizable reads that wait.
-        unapplied: entries in the log that are not applied yet.
-        waiting_bytes: bytes of entries that wait for a batch.
-        overlay_rows: rows that are applied and not durable yet.
-        log_bytes: size of the log on the disk.
-        batches: number of the latest batch.
-    """
-
-    pending: int
-    reads: int
-    unapplied: int
-    waiting_bytes: int
-    overlay_rows: int
-    log_bytes: int
-    batches: int
 
 
 class Replica:
@@ -160,9 +135,25 @@ class Replica:
         )
         self._batches = Batches(recovered, self._housekeeping)
         self._pending = Pending(timeout=config.request_seconds)
+        self._proposing = Proposing(
+            self._raft,
+            self.membership,
+            self._pending,
+            config,
+            member_id=self.member_id,
+            boot=boot,
+        )
         self._reads = Reads(timeout=config.request_seconds, boot=boot)
-        self._inbox = Inbox()
-        self._sequence = 0
+        self._peering = Peering(
+            self._raft,
+            self.membership,
+            self._proposing,
+            boot=boot,
+            recovered=recovered.last,
+            patience=config.election_seconds,
+            now=now,
+        )
+        self._installing = Installing(self.space, self._raft, recovered.epoch)
         self._lease_keeper = LeaseKeeper(self.lessor)
         self._applying = Applying(
             self._raft,
@@ -174,8 +165,6 @@ class Replica:
             on_conf_change=self._on_conf_change,
         )
         self._leading = False
-        self._leader_since = now
-        self._last_recovered = recovered.last
         self._publish_at = now
         self._barriers: list[tuple[int, Ticket]] = []
         self._freeing: list[tuple[bytes, bytes]] = []
@@ -187,8 +176,6 @@ class Replica:
         self._tick_seconds = 0.9 * config.heartbeat_seconds
         self._dirty_since: float | None = None
         self._written_applied = recovered.applied
-        self._waiting_bytes = 0
-        self._stopped = False
         # Nobody else could be elected, so there is nothing to wait for.
         if self.membership.voters() == (self.member_id,):
             self._raft.campaign()
@@ -226,7 +213,7 @@ class Replica:
             pending=len(self._pending.waiting),
             reads=self._reads.count,
             unapplied=self._log.last - self._log.applied,
-            waiting_bytes=self._waiting_bytes,
+            waiting_bytes=self._proposing.waiting_bytes,
             overlay_rows=len(self.space.gathering) + len(self.space.writing),
             log_bytes=self._housekeeping.log_bytes,
             batches=self._batches.number,
@@ -252,7 +239,7 @@ class Replica:
                 case Persisted():
                     self._on_persisted(entry.number, outputs)
                 case Proposed():
-                    self._propose(entry.proposals, now, outputs)
+                    self._proposing.propose(entry.proposals, now, outputs)
                 case ReadRequested():
                     self._on_read(entry.tickets, now, outputs)
                 case BarrierRequested():
@@ -260,11 +247,19 @@ class Replica:
                 case Stopped():
                     self._on_stopped(outputs)
                 case Received():
-                    self._on_received(entry.envelopes)
+                    self._peering.receive(entry.envelopes)
                 case Unreachable():
                     self._raft.report_unreachable(entry.peer)
                 case TransferRequested():
-                    self._raft.transfer(entry.to or self._most_up_to_date())
+                    self._peering.transfer(entry.to)
+                case SnapshotSent():
+                    self._raft.report_snapshot(entry.peer, ok=entry.ok)
+                case SnapshotOffered():
+                    outputs.accepting = self._installing.offer(entry.sender, entry.term, entry.meta)
+                case SnapshotPiece():
+                    self._installing.take(entry.rows)
+                case SnapshotEnded():
+                    self._installing.end(ok=entry.ok)
                 case Tick():
                     pass
                 case _:
@@ -275,82 +270,16 @@ class Replica:
         self._applying.run(outputs, overdue)
         if self.store.compaction.pending:
             self._compact(outputs, overdue)
+        if self._installing.untidy:
+            self._sweep(outputs)
         if not self._in_flight:
             self._cut(now, outputs)
         self._confirm_reads(now, outputs)
-        if self._raft.progress or not self._raft.sole_voter:
-            self._join_in(now, outputs)
+        if not self._peering.alone:
+            self._follow_up(now, outputs)
         return outputs
 
     # -- inputs ------------------------------------------------------------------------------
-
-    def _propose(self, proposals: list[Proposal], now: float, outputs: Outputs) -> None:
-        """Append commands to the log, as many as there is room for."""
-        room = self._room()
-        if len(proposals) > room:
-            refusal = EtcdError(self._refusal() or TOO_MANY_REQUESTS)
-            outputs.resolved.extend((ticket, refusal) for ticket, _, _ in proposals[room:])
-            if not room:
-                return
-            proposals = proposals[:room]
-        pending = self._pending
-        waiting = pending.waiting
-        counter = pending.counter
-        member = self.member_id
-        boot = self._boot
-        pack = HEAD.pack
-        datas: list[bytes] = []
-        append = datas.append
-        size = 0
-        first = counter + 1
-        for ticket, kind, payload in proposals:
-            counter += 1
-            data = pack(COMMAND_FORMAT, kind, member, boot, counter) + payload
-            size += len(data)
-            append(data)
-            if ticket is not None:
-                waiting[counter] = ticket
-        pending.counter = counter
-        pending.stamp(now)
-        raft = self._raft
-        if raft.role == Role.LEADER:
-            self._waiting_bytes += size
-            if any(map(consensus.is_conf_change, datas)):
-                datas = consensus.screen(datas, raft, self.membership, self.config)
-        if not raft.propose(datas):
-            refusal = EtcdError(self._refusal() or TOO_MANY_REQUESTS)
-            dropped = range(first, counter + 1)
-            outputs.resolved.extend((waiting.pop(n), refusal) for n in dropped if n in waiting)
-
-    def _refusal(self) -> ErrorRow | None:
-        if self._stopped:
-            return STOPPED
-        if not self._raft.leader:
-            return NO_LEADER
-        return LEADER_CHANGED if self._raft.transferee else None
-
-    def _room(self) -> int:
-        """Say how many proposals may come in now."""
-        if self._stopped or not self._raft.leader or self._raft.transferee:
-            return 0
-        log = self._log
-        config = self.config
-        if log.commit - log.applied > config.gap_max:
-            return 0
-        if self._waiting_bytes > config.proposal_bytes_max:
-            return 0
-        under_way = max(log.last - log.applied, len(self._pending.waiting))
-        return max(0, config.proposals_max - under_way)
-
-    def _propose_own(self, kind: int, payload: bytes) -> None:
-        """Append a command of this member's own, for which nobody waits and no bound holds."""
-        pending = self._pending
-        pending.counter += 1
-        head = HEAD.pack(COMMAND_FORMAT, kind, self.member_id, self._boot, pending.counter)
-        data = head + payload
-        if self._raft.role == Role.LEADER:
-            self._waiting_bytes += len(data)
-        self._raft.propose([data])
 
     def _on_persisted(self, number: int, outputs: Outputs) -> None:
         assert self._in_flight, "an acknowledgement of nothing"
@@ -358,6 +287,8 @@ class Replica:
         self._in_flight = False
         self.stalled = False
         self.space.persisted()
+        if self._peering.deaf:
+            self._switch(outputs)
         self._raft.persisted()
         if self._freeing:
             outputs.freed = self._freeing
@@ -366,7 +297,7 @@ class Replica:
             outputs.reached.append(self._barriers.pop(0)[1])
 
     def _on_read(self, tickets: list[Ticket], now: float, outputs: Outputs) -> None:
-        row = STOPPED if self._stopped else None
+        row = STOPPED if self._proposing.stopped else None
         if row is not None:
             outputs.resolved.extend((ticket, EtcdError(row)) for ticket in tickets)
         else:
@@ -381,7 +312,7 @@ class Replica:
             outputs.reached.append(ticket)
 
     def _on_stopped(self, outputs: Outputs) -> None:
-        self._stopped = True
+        self._proposing.stopped = True
         outputs.resolved.extend(self._pending.fail(STOPPED))
         outputs.resolved.extend(self._reads.fail(STOPPED))
 
@@ -398,10 +329,10 @@ class Replica:
         outputs.resolved.extend(self._reads.expire(now))
         # A message of this very step may have deposed this member: its clock counts no more, and
         # what it proposes would be sent on to the new leader.
-        leads = self._raft.role == Role.LEADER and self._log.applied >= self._raft.term_start
-        if self._leading and leads and not self._stopped:
+        leads = raft.role == Role.LEADER and self._log.applied >= raft.term_start
+        if self._leading and leads and not self._proposing.stopped:
             for request in self._lease_keeper.due(now):
-                self._propose_own(CommandKind.LEASE_REVOKE, request)
+                self._proposing.propose_own(CommandKind.LEASE_REVOKE, request)
 
     # -- leading -----------------------------------------------------------------------------
 
@@ -421,69 +352,23 @@ class Replica:
         config = self.config
         if me is None or (me.name, me.client_urls) == (config.name, config.client_urls):
             return
-        if now >= self._publish_at and self._raft.leader and not self._stopped:
+        if now >= self._publish_at and self._raft.leader and not self._proposing.stopped:
             self._publish_at = now + config.request_seconds
             payload = attributes_command(self.member_id, config.name, config.client_urls)
-            self._propose_own(CommandKind.MEMBER_ATTRIBUTES, payload)
-
-    # -- among others ------------------------------------------------------------------------
-
-    def _on_received(self, envelopes: list[Envelope]) -> None:
-        """Take in what others say."""
-        raft = self._raft
-        for envelope in envelopes:
-            if envelope.to != self.member_id or not self._inbox.admits(envelope):
-                continue
-            message = envelope.message
-            if isinstance(message, Propose) and raft.role == Role.LEADER:
-                datas = message.datas
-                if not all(map(consensus.is_command, datas)):
-                    continue  # whoever sent this speaks another language
-                if any(map(consensus.is_conf_change, datas)):
-                    datas = consensus.screen(datas, raft, self.membership, self.config)
-                    message = message._replace(datas=datas)
-            raft.step(message)
+            self._proposing.propose_own(CommandKind.MEMBER_ATTRIBUTES, payload)
 
     def _on_conf_change(self) -> None:
         """Let Raft go by the members as they are now."""
         self._raft.apply_conf_change(self.membership.conf_state())
 
-    def _most_up_to_date(self) -> MemberID:
-        """Give the other voter whose log is longest, the best one to lead; 0 if there is none."""
-        match = self._raft.match
-        others = [voter for voter in self.membership.voters() if voter != self.member_id]
-        return max(others, key=lambda voter: match.get(voter, 0), default=MemberID(0))
-
-    def _join_in(self, now: float, outputs: Outputs) -> None:
-        """Do what a member does only because there are others."""
-        raft = self._raft
-        boot, me = self._boot, self.member_id
-        sequence = self._sequence
-        for message in raft.take_messages():
-            sequence += 1
-            outputs.sends.append(Envelope(me, message.to, boot, sequence, message))
-        self._sequence = sequence
-        outputs.snapshots = raft.take_snapshots()
-        outputs.expelled = self.membership.is_removed(me)
-        if self._leading and raft.role != Role.LEADER:
+    def _follow_up(self, now: float, outputs: Outputs) -> None:
+        """Do what is to be done at the end of a step because there are others."""
+        self._peering.speak(outputs)
+        if self._leading and self._raft.role != Role.LEADER:
             self._leading = False
             self.lessor.demote()
-        if not raft.leader:
-            self._leader_since = now
-        elif not self.ready:
-            self.ready = self._has_caught_up(now)
-
-    def _has_caught_up(self, now: float) -> bool:
-        """Say whether a follower has come as far as it had before it was started again.
-
-        Its leader knows of every commit it ever heard of. The leader's word for it is the log
-        it agrees with, or, if nothing was to be said about that, an election timeout's silence.
-        """
-        log = self._log
-        if log.applied < log.commit:
-            return False
-        agreed = self._raft.accepted >= self._last_recovered
-        return agreed or now - self._leader_since > self.config.election_seconds
+        if not self.ready:
+            self.ready = self._peering.has_caught_up(now)
 
     def _compact(self, outputs: Outputs, overdue: Callable[[], bool]) -> None:
         """Forget compacted history, a slice at a time, when nothing more urgent is to be done."""
@@ -513,7 +398,7 @@ class Replica:
             return False
         config = self.config
         return (
-            self._stopped
+            self._proposing.stopped
             or bool(self._barriers)
             or now - since >= config.flush_seconds
             or self._applying.effect_bytes + _ROW_BYTES * len(self.space.gathering)
@@ -522,6 +407,8 @@ class Replica:
 
     def _cut(self, now: float, outputs: Outputs) -> None:
         """Cut a batch, now that none is in flight, if there is a reason for one."""
+        if self._installing.complete and self._cut_switch(now, outputs):
+            return
         if self._dirty_since is None and self._dirty():
             self._dirty_since = now
         raft = self._raft
@@ -542,10 +429,10 @@ class Replica:
         raft.persist(ready)
         self._archive.first = log.first
         if log.writing == log.last:
-            self._waiting_bytes = 0
+            self._proposing.waiting_bytes = 0
         else:
             taken = sum(sum(map(len, group.datas)) for group in ready.groups)
-            self._waiting_bytes = max(0, self._waiting_bytes - taken)
+            self._proposing.waiting_bytes = max(0, self._proposing.waiting_bytes - taken)
         freed = self.store.freed
         if freed:
             self._freeing = freed[:]
@@ -556,11 +443,66 @@ class Replica:
         self._dirty_since = None
         self._applying.effect_bytes = 0
 
+    # -- another's state ---------------------------------------------------------------------
+
+    def cut_state(self) -> StateCut:
+        """Pin the state as it stands, for a member whose entries are gone (`Outputs.snapshots`)."""
+        log, store = self._log, self.store
+        meta = SnapshotMeta(
+            log.applied, log.term(log.applied), store.revision, store.compact_revision
+        )
+        epoch = self._installing.epoch
+        return StateCut(meta, self.space.snapshot(epoch, after_epoch(epoch)), epoch)
+
+    def _cut_switch(self, now: float, outputs: Outputs) -> bool:
+        """Cut the batch that puts what was received in place of this state, if it is wanted."""
+        installing = self._installing
+        ready = self._raft.ready()
+        if not installing.still_wanted():
+            installing.abandon()
+            return False
+        assert installing.meta is not None
+        outputs.persist = self._batches.cut_switch(
+            self.space, ready.hard_state, installing.meta, installing.next_epoch
+        )
+        self._raft.persist(ready._replace(groups=[]))
+        # What is acknowledged while the log is being replaced might be thrown away with it.
+        self._peering.deaf = True
+        self._in_flight = True
+        self._cut_at = now
+        return True
+
+    def _switch(self, outputs: Outputs) -> None:
+        """Go on with the state that was received, which is durable now."""
+        self._peering.deaf = False
+        meta = self._installing.switched()
+        epoch = self._installing.epoch
+        self.store.load(epoch=epoch, revision=meta.revision, compact_revision=meta.compact_revision)
+        self.lessor.load(epoch=epoch)
+        self.alarms.load(epoch=epoch)
+        self.membership.load(epoch=epoch)
+        dropped = self._applying.drop()
+        if dropped is not None:
+            outputs.resolved.append((dropped, EtcdError(TIMEOUT)))
+        restored = self._raft.restore(meta.last_index, meta.last_term, self.membership.conf_state())
+        assert restored, "no message was taken in since it was wanted"
+        self._archive.first = self._log.first
+        self._written_applied = self._log.applied
+        self._proposing.waiting_bytes = 0
+        outputs.reloaded = True
+
+    def _sweep(self, outputs: Outputs) -> None:
+        """Delete rows of another epoch, when nothing more urgent is to be done."""
+        if self._applying.busy or len(self.space.gathering) > _OVERLAY_ROWS_MAX:
+            return
+        self._installing.sweep(self.store.freed)
+        outputs.more = True
+
     def _confirm_reads(self, now: float, outputs: Outputs) -> None:
         """Let reads go that the store is current enough for, and say whether it is now."""
         index = self._raft.read_index()
         applied = self._log.applied
-        self.is_current = index is not None and applied >= index and not self._stopped
+        self.is_current = index is not None and applied >= index and not self._proposing.stopped
         reads = self._reads
         if not reads.count:
             return

@@ -20,10 +20,11 @@ from trioetcd.cluster.rules import Connected
 from trioetcd.errors import EtcdError
 from trioetcd.mvcc import WatchHub, WatchSession
 from trioetcd.ports import FIRST_ROW, LAST_ROW, Backend, Clock, Entropy, Sink
-from trioetcd.replica import Outputs, Replica
+from trioetcd.replica import Outputs, Replica, TransferRequested
 from trioetcd.runtime.cursors import Cursors
 from trioetcd.runtime.driver import Driver
 from trioetcd.runtime.metrics import Metrics
+from trioetcd.runtime.transfers import Transfers
 from trioetcd.runtime.watch_feed import WatchStream, feed
 from trioetcd.schema import fastpath, messages
 from trioetcd.statemachine import HEAD, CommandKind
@@ -85,6 +86,9 @@ class Server:
     """One member, as handlers and frontends see it.
 
     Attributes:
+        transfers: those who wait for another leader.
+        also_turned: given the outputs of each turn first: what is for the peers leaves before
+            anybody is answered.
         connected: gives the other members that this one is connected to, and for how many
             seconds it has been; nobody, until whoever keeps the connections says otherwise.
         wall: gives the seconds since 1970.
@@ -131,6 +135,7 @@ class Server:
         self._jobs: deque[tuple[bytes, bytes, Callable[[], object]]] = deque()
         self._has_jobs = trio.Event()
         self._after_compaction: list[Callable[[], object]] = []
+        self.also_turned: Callable[[Outputs], None] = _nothing_asked
         self._stopping = False
         self._stopped = trio.Event()
         self.driver = Driver(
@@ -139,6 +144,12 @@ class Server:
             clock,
             turned=self._turned,
             written=metrics.disk_wal_fsync_duration_seconds.observe,
+        )
+        self.transfers = Transfers(
+            me=replica.member_id,
+            membership=replica.membership,
+            seconds=replica.config.request_seconds,
+            request=lambda to: self.driver.put_in(TransferRequested(to)),
         )
 
     # What everybody asks
@@ -325,17 +336,21 @@ class Server:
         """Take no more proposals; streams that wait for the end see it."""
         self._stopping = True
         self._stopped.set()
+        self.transfers.stop()
 
     # What the driver says
 
     def _turned(self, outputs: Outputs) -> None:
         """Deliver a turn's outcomes: each connection that has answers writes once."""
+        self.also_turned(outputs)
         for revision, events in outputs.published:
             self.hub.publish(revision, events)
         for start, stop in outputs.freed:
             self._give_back(start, stop, _nothing)
         if outputs.resolved or outputs.readable:
             self._answer(outputs)
+        if self.transfers.waiting:
+            self.transfers.turned(leader=self.replica.leader, now=self.now())
         if self._after_compaction and not self.store.compaction.pending:
             waiting, self._after_compaction = self._after_compaction, []
             for done in waiting:
@@ -379,3 +394,7 @@ class Server:
 
 def _nothing() -> None:
     """Nobody waits for this."""
+
+
+def _nothing_asked(outputs: Outputs) -> None:
+    """A member without peers."""

@@ -66,6 +66,12 @@ class World(Protocol):
     def send(self, place: int, envelopes: list[Envelope], /) -> None:
         """Put messages on the network."""
 
+    def send_snapshot(self, place: int, peer: MemberID, /) -> None:
+        """Send a member's state to a peer."""
+
+    def snapshot_answered(self, place: int, /, *, ok: bool) -> None:
+        """Take a member's answer to a snapshot that was offered to it."""
+
     def answered(self, operation: Operation, result: Result, /) -> None:
         """Give a client its result."""
 
@@ -231,6 +237,11 @@ class SimMember:
             self._world.answered(operation, Result(Status.UNKNOWN, error="gone"))
         self._world.ended(self.place, seconds=seconds)
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether it stands still."""
+        return self._world.schedule.now < self.paused_until
+
     def pause(self, micros: int, *, deaf: bool = False) -> None:
         """Stand still for a while: what arrives waits, the clock goes on.
 
@@ -386,6 +397,12 @@ class SimMember:
         assert hub is not None
         for revision, events in outputs.published:
             hub.publish(revision, events)
+        if outputs.reloaded:
+            hub.reload()
+        for peer in outputs.snapshots:
+            world.send_snapshot(self.place, peer)
+        if outputs.accepting is not None:
+            world.snapshot_answered(self.place, ok=outputs.accepting)
         if outputs.sends:
             world.oracles.sent(self.id, outputs.sends)
             world.send(self.place, outputs.sends)

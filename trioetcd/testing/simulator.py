@@ -26,6 +26,7 @@ from trioetcd.testing.scenario import SNAPSHOTS, Scenario, stream
 from trioetcd.testing.schedule import Schedule, Trace
 from trioetcd.testing.settled import check_equal
 from trioetcd.testing.sim_member import SimMember
+from trioetcd.testing.transfers import Transfers
 from trioetcd.testing.violation import Violation, require
 from trioetcd.testing.watching import Watching
 from trioetcd.testing.workload import Script, Workload
@@ -112,6 +113,7 @@ class Simulator:
             self._add(place, id_, rows)
         self.changes = MemberChanges(self, ids, joining=SNAPSHOTS)
         self.faults = Faults(self, scenario)
+        self.transfers = Transfers(self, stream(scenario.seed, "transfers"))
         self.watching = [
             Watching(number, self.oracles.truth.model, stream(scenario.seed, f"watch/{number}"))
             for number in range(scenario.watchers)
@@ -276,6 +278,14 @@ class Simulator:
                 self.members[to].receive(packet)
 
         return deliver
+
+    def send_snapshot(self, place: int, peer: MemberID) -> None:
+        """Send a member's state to a peer."""
+        self.transfers.begin(place, self._places[peer])
+
+    def snapshot_answered(self, place: int, *, ok: bool) -> None:
+        """Take a member's answer to a snapshot that was offered to it."""
+        self.transfers.answered(place, ok=ok)
 
     def break_link(self, one: int, other: int) -> None:
         """Break the connections between two members; both are told."""

@@ -94,6 +94,8 @@ def notice_death(sock: socket.socket, seconds: float) -> None:
     Raises:
         OSError: the connection is broken already.
     """
+    if sock.family == socket.AF_UNIX:
+        return  # both ends are on this machine: the kernel knows at once
     whole = max(1, round(seconds))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

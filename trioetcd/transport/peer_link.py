@@ -134,6 +134,7 @@ class PeerLink:
         self._stream: ByteStream | None = None
         self._more = trio.Event()
         self._attempt = trio.CancelScope()
+        self._pausing = trio.CancelScope()
         self._turn = 0
         self._failures = 0
         self._since: float | None = None
@@ -159,6 +160,10 @@ class PeerLink:
         self._failures = 0
         self._attempt.cancel()
 
+    def hasten(self) -> None:
+        """End the pause between two attempts, if there is one: the peer has shown that it lives."""
+        self._pausing.cancel()
+
     @property
     def addresses(self) -> tuple[Address, ...]:
         """Where the peer may be reached."""
@@ -170,7 +175,8 @@ class PeerLink:
             self._attempt = trio.CancelScope()
             with self._attempt:
                 await self._try()
-                await trio.sleep(self._pause())
+                with trio.CancelScope() as self._pausing:
+                    await trio.sleep(self._pause())
 
     async def _try(self) -> None:
         """Make one connection and use it to its end."""

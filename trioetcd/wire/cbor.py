@@ -9,7 +9,7 @@ decides that, and counts the items, before cbor2 sees the bytes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 import cbor2
 
@@ -18,6 +18,7 @@ from trioetcd.wire.errors import RemoteProtocolError
 __all__ = [
     "DEPTH_MAX",
     "Value",
+    "all_bytes",
     "as_array",
     "as_bytes",
     "as_flag",
@@ -33,8 +34,7 @@ DEPTH_MAX: Final = 16
 Value = int | bytes | str | bool | list["Value"]
 """What can be said."""
 
-_UNSIGNED, _BYTES, _TEXT, _ARRAY, _SIMPLE = 0, 2, 3, 4, 7
-_FALSE, _TRUE = 0xF4, 0xF5
+_SIMPLE_HEADS = 0xE0
 _SIZES: Final = {24: 1, 25: 2, 26: 4, 27: 8}
 """Additional information of a head, and the octets of its argument (RFC 8949, section 3)."""
 
@@ -66,11 +66,13 @@ def decode(data: bytes, *, items_max: int) -> list[Value]:
 def _check(data: bytes, items_max: int) -> None:
     """Walk over the heads of all items, one after the other: what an array holds follows it."""
     size = len(data)
-    if not size or data[0] >> 5 != _ARRAY:
+    if not size or data[0] >> 5 != 4:
         raise RemoteProtocolError("a frame must hold one array")
     pos = 0
     missing = 1
     items = 0
+    sizes = _SIZES
+    from_bytes = int.from_bytes
     while missing:
         if pos >= size:
             raise RemoteProtocolError("a frame ends in the middle of an array")
@@ -79,20 +81,20 @@ def _check(data: bytes, items_max: int) -> None:
         missing -= 1
         argument = head & 0x1F
         if argument > 23:
-            octets = _SIZES.get(argument)
-            if octets is None or head >> 5 == _SIMPLE:
+            octets = sizes.get(argument)
+            if octets is None or head >= _SIMPLE_HEADS:
                 raise RemoteProtocolError(f"a frame holds the head {head:#04x}, which has no place")
-            argument = int.from_bytes(data[pos : pos + octets], "big")
+            argument = from_bytes(data[pos : pos + octets], "big")
             pos += octets
         major = head >> 5
-        if major in (_BYTES, _TEXT):
+        if major in {2, 3}:  # byte strings and texts
             pos += argument
-        elif major == _ARRAY:
+        elif major == 4:  # arrays
             items += argument
             if items > items_max:
                 raise RemoteProtocolError(f"a frame holds more than {items_max} items")
             missing += argument
-        elif major != _UNSIGNED and head not in (_FALSE, _TRUE):
+        elif major and head not in {0xF4, 0xF5}:  # false and true
             raise RemoteProtocolError(f"a frame holds the head {head:#04x}, which has no place")
     if pos != size:
         raise RemoteProtocolError("a frame is not as long as the array it holds")
@@ -140,6 +142,17 @@ def as_text(value: Value, length_max: int) -> str:
     if not isinstance(value, str) or len(value) > length_max:
         raise RemoteProtocolError(f"a field must be a text of at most {length_max} characters")
     return value
+
+
+def all_bytes(values: list[Value]) -> list[bytes]:
+    """Take an array of byte strings and nothing else; the frame bounds their lengths.
+
+    Raises:
+        RemoteProtocolError: one of them is something else.
+    """
+    if not set(map(type, values)) <= {bytes}:
+        raise RemoteProtocolError("an array must hold byte strings")
+    return cast("list[bytes]", values)
 
 
 def as_array(value: Value) -> list[Value]:

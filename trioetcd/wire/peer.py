@@ -178,7 +178,7 @@ class PeerListener:
         if frames.kind_of(items) is not FrameKind.ROWS:
             raise RemoteProtocolError("only rows may come here")
         self._digest.update(data)
-        return SnapshotRows(frames.decode_rows(items, self._limits))
+        return SnapshotRows(frames.decode_rows(items))
 
     def welcome(self, boot: int, version: str) -> None:
         """Agree with the hello."""

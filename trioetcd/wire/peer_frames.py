@@ -12,7 +12,16 @@ from typing import Final, NamedTuple
 
 from trioetcd.ports import Row
 from trioetcd.values import ClusterID, Index, MemberID, Term
-from trioetcd.wire.cbor import Value, as_array, as_bytes, as_number, as_text, decode, encode
+from trioetcd.wire.cbor import (
+    Value,
+    all_bytes,
+    as_array,
+    as_bytes,
+    as_number,
+    as_text,
+    decode,
+    encode,
+)
 from trioetcd.wire.errors import RemoteProtocolError
 from trioetcd.wire.limits import PeerLimits
 
@@ -370,7 +379,7 @@ def encode_rows(rows: list[Row]) -> bytes:
     return encode(items)
 
 
-def decode_rows(items: list[Value], limits: PeerLimits) -> list[Row]:
+def decode_rows(items: list[Value]) -> list[Row]:
     """Take the rows of a piece of a snapshot from its decoded frame.
 
     Raises:
@@ -378,7 +387,7 @@ def decode_rows(items: list[Value], limits: PeerLimits) -> list[Row]:
     """
     if not len(items) & 1:
         raise RemoteProtocolError("a key of a snapshot has no value")
-    values = [as_bytes(item, limits.frame_bytes_max) for item in items[1:]]
+    values = all_bytes(items[1:])
     return list(zip(values[::2], values[1::2], strict=True))
 
 

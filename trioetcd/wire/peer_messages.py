@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from trioetcd import raft
 from trioetcd.raft import CorruptGroupError, Group, decode_group
 from trioetcd.values import MemberID, Term
-from trioetcd.wire.cbor import Value, as_array, as_bytes, as_flag, as_number
+from trioetcd.wire.cbor import Value, all_bytes, as_array, as_bytes, as_flag, as_number
 from trioetcd.wire.errors import RemoteProtocolError
 
 __all__ = [
@@ -127,7 +127,7 @@ def _groups_in(value: Value) -> tuple[Group, ...]:
 
 
 def _datas_in(value: Value) -> list[bytes]:
-    return [as_bytes(item, _LENGTH_MAX) for item in as_array(value)]
+    return all_bytes(as_array(value))
 
 
 def _count_in(value: Value) -> int:

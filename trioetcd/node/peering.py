@@ -1,0 +1,214 @@
+"""A node's side of its cluster: the peer listener, the links, and how a replica hangs between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from struct import Struct
+from typing import Final
+
+import trio
+
+from trioetcd.cluster import ClusterView
+from trioetcd.node.settings import Config
+from trioetcd.ports import Entropy, Row
+from trioetcd.replica import (
+    Envelope,
+    Outputs,
+    Received,
+    SnapshotEnded,
+    SnapshotMeta,
+    SnapshotOffered,
+    SnapshotPiece,
+    SnapshotSent,
+    Unreachable,
+)
+from trioetcd.replica.state_cut import StateCut
+from trioetcd.runtime.ask_members import ask_members
+from trioetcd.runtime.peer_door import PeerDoor
+from trioetcd.runtime.peers import LocalMember, Peers
+from trioetcd.runtime.server import Server
+from trioetcd.runtime.snapshot_stream import SnapshotIntake, send_snapshot
+from trioetcd.runtime.trace import Log
+from trioetcd.transport.credentials import Contexts
+from trioetcd.transport.listener import Address, Listener, open_sockets
+from trioetcd.transport.peer_dial import TlsDialler
+from trioetcd.url import Url
+from trioetcd.values import MemberID
+from trioetcd.wire.errors import RemoteProtocolError
+from trioetcd.wire.limits import MIB, PeerLimits
+from trioetcd.wire.peer import Numbered, SnapshotHead
+
+__all__ = ["Peering", "ask", "peer_limits"]
+
+_SILENCE_SECONDS_MIN: Final = 1.0
+_READ_BYTES: Final = 256 * 1024
+
+_META: Final = Struct(">Qq")
+"""What the head of a snapshot says besides its place in the log: revision, compact revision."""
+
+
+def peer_limits(config: Config) -> PeerLimits:
+    """Give the bounds of the members' protocol: a frame holds the longest request, and some."""
+    return PeerLimits(frame_bytes_max=max(16 * MIB, 2 * config.max_request_bytes))
+
+
+def _dialler(config: Config, contexts: Contexts) -> TlsDialler:
+    silence = max(_SILENCE_SECONDS_MIN, config.election_seconds)
+    return TlsDialler(lambda: contexts.peer_dialer, silence_seconds=silence)
+
+
+async def ask(
+    urls: Sequence[Url], config: Config, contexts: Contexts, log: Log
+) -> ClusterView | None:
+    """Ask other members who is in the cluster, before this one is."""
+    return await ask_members(
+        urls,
+        dial=_dialler(config, contexts).dial,
+        limits=peer_limits(config),
+        failed=lambda reason: log.info("a peer did not tell the members", error=reason),
+    )
+
+
+class Peering:
+    """The peers of one member.
+
+    Attributes:
+        peers: the links.
+        expelled: set when this member has been removed from its cluster: it must end.
+
+    Args:
+        config: the settings.
+        server: whose driver is fed, and whose turns are carried out.
+        contexts: TLS.
+        boot: this start's number, the replica's.
+        entropy: chance.
+        log: where trouble is told.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server: Server,
+        contexts: Contexts,
+        *,
+        boot: int,
+        entropy: Entropy,
+        log: Log,
+    ) -> None:
+        self.expelled = trio.Event()
+        self._config = config
+        self._contexts = contexts
+        self._driver = server.driver
+        self._nursery: trio.Nursery | None = None
+        replica = self._replica = server.replica
+        urls = tuple(str(url) for url in config.initial_advertise_peer_urls)
+        self.peers = Peers(
+            LocalMember(replica.cluster_id, replica.member_id, boot, urls),
+            server.membership,
+            dial=_dialler(config, contexts).dial,
+            entropy=entropy,
+            limits=peer_limits(config),
+            unreachable=self._unreachable,
+            expelled=self.expelled.set,
+            metrics=server.metrics,
+            log=log,
+        )
+        self._intake = SnapshotIntake(
+            offered=self._offered,
+            piece=lambda rows: self._driver.put_in(SnapshotPiece(rows)),
+            ended=lambda ok: self._driver.put_in(SnapshotEnded(ok)),
+            installed=lambda index: replica.applied_index >= index,
+            wait_turn=self._driver.wait_turn,
+        )
+        self._door = PeerDoor(
+            self.peers,
+            received=self._received,
+            snapshots=self._intake,
+            silence_seconds=max(_SILENCE_SECONDS_MIN, config.election_seconds),
+        )
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen for peers and keep the links until cancelled.
+
+        Raises:
+            OSError: a peer URL cannot be listened on; names it.
+        """
+        listeners = [await self._listener(url) for url in self._config.listen_peer_urls]
+        async with trio.open_nursery() as nursery:
+            for listener in listeners:
+                nursery.start_soon(listener.run, nursery)
+            await nursery.start(self.peers.run)
+            self._nursery = nursery
+            task_status.started()
+
+    def turned(self, outputs: Outputs) -> None:
+        """Carry out what a turn of the replica asks for."""
+        self.peers.refresh()
+        if outputs.sends:
+            self.peers.send(outputs.sends)
+        if outputs.accepting is not None:
+            self._intake.answer(accepting=outputs.accepting)
+        for member in outputs.snapshots:
+            self._transfer(member)
+        if outputs.expelled:
+            self.expelled.set()
+
+    async def _listener(self, url: Url) -> Listener:
+        address = Address(url.host, url.port, url.path if url.unix else None)
+        try:
+            sockets = await open_sockets(address, reuse_port=self._config.socket_reuse_port)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(url)) from None
+        return Listener(
+            sockets,
+            context=lambda: self._contexts.peer_listener,
+            serve=self._door.serve,
+            rejected=self._door.rejected,
+        )
+
+    def _received(self, sender: MemberID, boot: int, messages: list[Numbered]) -> None:
+        own = self.peers.local.id
+        self._driver.put_in(
+            Received([Envelope(sender, own, boot, *numbered) for numbered in messages])
+        )
+
+    # -- snapshots ----------------------------------------------------------------------------
+
+    def _offered(self, sender: MemberID, head: SnapshotHead) -> None:
+        if len(head.meta) != _META.size:
+            raise RemoteProtocolError("a snapshot with a description of another kind")
+        revision, compact_revision = _META.unpack(head.meta)
+        meta = SnapshotMeta(head.last_index, head.last_term, revision, compact_revision)
+        self._driver.put_in(SnapshotOffered(sender, head.term, meta))
+
+    def _transfer(self, to: MemberID) -> None:
+        """Pin the state as this turn left it, and send it to a member."""
+        if self._nursery is None:
+            self._driver.put_in(SnapshotSent(to, ok=False))
+            return
+        cut = self._replica.cut_state()
+        meta = cut.meta
+        head = SnapshotHead(
+            self._replica.term,
+            meta.last_index,
+            meta.last_term,
+            _META.pack(meta.revision, meta.compact_revision),
+        )
+        self._nursery.start_soon(self._send_state, to, head, cut)
+
+    async def _send_state(self, to: MemberID, head: SnapshotHead, cut: StateCut) -> None:
+        reason = "it was given up"
+        try:
+            reason = await send_snapshot(self.peers, to, head, _rows(cut))
+        finally:
+            cut.close()
+            self._driver.put_in(SnapshotSent(to, ok=not reason))
+
+    def _unreachable(self, member: MemberID) -> None:
+        self._driver.put_in(Unreachable(member))
+
+
+def _rows(cut: StateCut) -> Iterator[Row]:
+    """Read the rows of a state a piece at a time."""
+    while rows := cut.piece(_READ_BYTES):
+        yield from rows

@@ -1,0 +1,107 @@
+"""What a member does because there are others: hears them, speaks to them, catches up with them."""
+
+from __future__ import annotations
+
+from trioetcd.cluster import Membership
+from trioetcd.raft import Propose, Raft, Role
+from trioetcd.replica.envelope import Envelope
+from trioetcd.replica.inbox import Inbox
+from trioetcd.replica.outputs import Outputs
+from trioetcd.replica.proposing import Proposing
+from trioetcd.values import Index, MemberID
+
+__all__ = ["Peering"]
+
+
+class Peering:
+    """One member among others.
+
+    Attributes:
+        deaf: whether what others say is dropped, as if it had been lost.
+
+    Args:
+        raft: this member's consensus.
+        membership: the members as applied.
+        proposing: looks through what others send on to a leader.
+        boot: random bits drawn for this start.
+        recovered: the last index of the log at the start.
+        patience: seconds after which a leader that says nothing about the log is believed.
+        now: the time at the start.
+    """
+
+    def __init__(
+        self,
+        raft: Raft,
+        membership: Membership,
+        proposing: Proposing,
+        *,
+        boot: int,
+        recovered: Index,
+        patience: float,
+        now: float,
+    ) -> None:
+        self.deaf = False
+        self._raft = raft
+        self._membership = membership
+        self._proposing = proposing
+        self._boot = boot
+        self._recovered = recovered
+        self._patience = patience
+        self._inbox = Inbox()
+        self._sequence = 0
+        self._leader_since = now
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is nobody to speak to."""
+        return self._raft.sole_voter and not self._raft.progress
+
+    def receive(self, envelopes: list[Envelope]) -> None:
+        """Take in what others say."""
+        if self.deaf:
+            return
+        raft = self._raft
+        for envelope in envelopes:
+            if envelope.to != raft.me or not self._inbox.admits(envelope):
+                continue
+            message = envelope.message
+            if isinstance(message, Propose) and raft.role == Role.LEADER:
+                admitted = self._proposing.admit(message)
+                if admitted is None:
+                    continue
+                message = admitted
+            raft.step(message)
+
+    def speak(self, outputs: Outputs) -> None:
+        """Give what others are to be told and sent now."""
+        raft = self._raft
+        boot, me = self._boot, raft.me
+        sequence = self._sequence
+        for message in raft.take_messages():
+            sequence += 1
+            outputs.sends.append(Envelope(me, message.to, boot, sequence, message))
+        self._sequence = sequence
+        outputs.snapshots = raft.take_snapshots()
+        outputs.expelled = self._membership.is_removed(me)
+
+    def transfer(self, to: MemberID) -> None:
+        """Hand leadership over to a voter; 0 is the one whose log is longest."""
+        raft = self._raft
+        if not to:
+            others = [voter for voter in self._membership.voters() if voter != raft.me]
+            to = max(others, key=lambda voter: raft.match.get(voter, 0), default=raft.me)
+        raft.transfer(to)
+
+    def has_caught_up(self, now: float) -> bool:
+        """Say whether a follower has come as far as it had before it was started again.
+
+        Its leader knows of every commit it ever heard of. The leader's word for it is the log
+        it agrees with, or, if nothing was to be said about that, an election timeout's silence.
+        """
+        raft = self._raft
+        if not raft.leader:
+            self._leader_since = now
+            return False
+        if raft.log.applied < raft.log.commit:
+            return False
+        return raft.accepted >= self._recovered or now - self._leader_since > self._patience

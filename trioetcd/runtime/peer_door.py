@@ -1,0 +1,322 @@
+"""Peers that dial this member: who they are, whether they are welcome, and what they bring.
+
+The listener has verified a certificate of the peers' CA before anything arrives here. What goes
+wrong on a connection ends that connection, with one line in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import trio
+
+from trioetcd import pki
+from trioetcd.cluster import encode_member
+from trioetcd.ports import Row
+from trioetcd.runtime.peers import Peers
+from trioetcd.transport.listener import Accepted
+from trioetcd.transport.peer_dial import notice_death
+from trioetcd.transport.streams import ByteStream
+from trioetcd.transport.tls import PEER_ALPN
+from trioetcd.values import SERVER_VERSION, MemberID
+from trioetcd.wire.errors import RemoteProtocolError
+from trioetcd.wire.peer import (
+    Event,
+    Hello,
+    Members,
+    Messages,
+    Numbered,
+    OtherVersion,
+    PeerListener,
+    Purpose,
+    Refusal,
+    Refused,
+    SnapshotEnd,
+    SnapshotHead,
+    SnapshotRows,
+)
+
+__all__ = ["HELLO_SECONDS", "PeerDoor", "SnapshotReceiver"]
+
+HELLO_SECONDS: Final = 5.0
+"""For the hello, after the handshake that had as long."""
+
+GREETINGS_MAX: Final = 64
+"""Connections at a time that have not said hello; every member needs two."""
+
+TOLD_MAX: Final = 256
+"""Members whose last refusal is remembered, so that it is logged once and not every second."""
+
+GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
+
+
+class SnapshotReceiver(Protocol):
+    """Takes a snapshot over; one at a time."""
+
+    async def offer(self, sender: MemberID, head: SnapshotHead) -> bool:
+        """Say whether this snapshot is wanted now."""
+
+    async def take(self, rows: list[Row]) -> None:
+        """Take a piece; returns when the next one may come."""
+
+    async def end(self, *, whole: bool) -> bool:
+        """Install what came, if it is whole; True once it is this member's state, durably."""
+
+    def abort(self) -> None:
+        """The connection is gone before `end` was answered."""
+
+
+class PeerDoor:
+    """Serves the connections of the peer listener.
+
+    Args:
+        peers: who is known, and how it is answered.
+        received: given messages: the sender, its boot, and the messages in order.
+        snapshots: takes snapshots over; without it every snapshot is refused.
+        silence_seconds: how long a peer may be silent before the kernel asks, and as long again
+            until it gives up.
+    """
+
+    def __init__(
+        self,
+        peers: Peers,
+        *,
+        received: Callable[[MemberID, int, list[Numbered]], None],
+        snapshots: SnapshotReceiver | None,
+        silence_seconds: float,
+    ) -> None:
+        self._peers = peers
+        self._local = peers.local
+        self._received = received
+        self._snapshots = snapshots
+        self._silence_seconds = silence_seconds
+        self._greeting = 0
+        self._told: dict[MemberID, str] = {}
+        self._current: dict[tuple[MemberID, Purpose], trio.CancelScope] = {}
+
+    def rejected(self, remote: str, reason: str) -> None:
+        """Note a connection that did not get through the handshake (for the listener)."""
+        self._peers.metrics.trioetcd_handshake_failures_total.value += 1
+        self._peers.log.warn(
+            "rejected connection on peer endpoint", **{"remote-addr": remote, "error": reason}
+        )
+
+    async def serve(self, accepted: Accepted) -> None:
+        """Serve one connection to its end; never raises what the other side could cause."""
+        reason = self._stranger(accepted)
+        if reason:
+            self.rejected(accepted.remote, reason)
+            return
+        listener = PeerListener(limits=self._peers.limits)
+        try:
+            notice_death(accepted.stream.socket, self._silence_seconds)
+            hello = await self._greet(accepted, listener)
+            if hello is not None:
+                await self._welcomed(accepted.stream, listener, hello)
+        except RemoteProtocolError as error:
+            self._broke_protocol(accepted, listener, str(error))
+        except GONE:
+            return  # whoever dialled dials again; its end is told by the link the other way
+
+    def _broke_protocol(self, accepted: Accepted, listener: PeerListener, reason: str) -> None:
+        metrics = self._peers.metrics
+        metrics.trioetcd_protocol_errors_total.value += 1
+        fields = {"remote-addr": accepted.remote, "error": reason}
+        if listener.hello is not None:
+            name = f"{listener.hello.sender:x}"
+            fields["peer-id"] = name
+            metrics.network_peer_received_failures_total.labels(name).value += 1
+        self._peers.log.warn("closed a connection of a peer that broke the protocol", **fields)
+
+    def _stranger(self, accepted: Accepted) -> str:
+        """Say why whoever came through the handshake is no member; nothing if it may be one."""
+        if accepted.certificate is None or accepted.alpn not in PEER_ALPN:
+            return "it does not speak the protocol of members"
+        try:
+            if not pki.may_be_peer(accepted.certificate):
+                return "its certificate is not a member's: it lacks the usage of a server"
+        except pki.PkiError as error:
+            return str(error)
+        if self._greeting >= GREETINGS_MAX:
+            return "too many connections have not said hello"
+        return ""
+
+    # -- hello --------------------------------------------------------------------------------
+
+    async def _greet(self, accepted: Accepted, listener: PeerListener) -> Hello | None:
+        """Hear the hello and answer it; None if that was all."""
+        self._greeting += 1
+        event: Event | None = None
+        try:
+            with trio.move_on_after(HELLO_SECONDS):
+                event = await _next(accepted.stream, listener)
+        finally:
+            self._greeting -= 1
+        if event is None:
+            self.rejected(accepted.remote, f"no hello within {HELLO_SECONDS:g} s")
+            return None
+        assert isinstance(event, Hello | OtherVersion), "the first event is a hello"
+        refusal = self._judge(event)
+        if refusal is not None:
+            self._tell(accepted, event, refusal)
+            listener.refuse(*refusal)
+        elif isinstance(event, Hello) and event.purpose is Purpose.MEMBERS:
+            members = [encode_member(each) for each in self._peers.membership.members()]
+            listener.tell_members(Members(self._local.cluster, members))
+        else:
+            assert isinstance(event, Hello), "another version is refused"
+            self._told.pop(event.sender, None)
+            listener.welcome(self._local.boot, SERVER_VERSION)
+            await accepted.stream.send_all(listener.take())
+            return event
+        await accepted.stream.send_all(listener.take())
+        return None
+
+    def _judge(self, hello: Hello | OtherVersion) -> Refused | None:
+        """Say why a hello is refused; None if it is welcome."""
+        if isinstance(hello, OtherVersion):
+            sentence = f"this member speaks version 1 of the protocol, not {hello.protocol}"
+            return Refused(Refusal.VERSION, sentence)
+        if hello.purpose is Purpose.MEMBERS:
+            return None
+        local = self._local
+        if hello.cluster != local.cluster:
+            return Refused(
+                Refusal.CLUSTER, f"this is cluster {local.cluster:x}, not {hello.cluster:x}"
+            )
+        if hello.receiver != local.id:
+            return Refused(Refusal.RECEIVER, f"this is member {local.id:x}, not {hello.receiver:x}")
+        name = f"{hello.sender:x}"
+        if self._peers.membership.is_removed(hello.sender):
+            return Refused(
+                Refusal.REMOVED, f"member {name} has been removed from cluster {local.cluster:x}"
+            )
+        if hello.sender in {local.id, 0} or not self._peers.meet(hello):
+            return Refused(Refusal.UNKNOWN, f"nobody here knows a member {name}")
+        return None
+
+    def _tell(self, accepted: Accepted, hello: Hello | OtherVersion, refusal: Refused) -> None:
+        """Log a refusal, unless it is the same one as the last of that member."""
+        sender = hello.sender if isinstance(hello, Hello) else MemberID(0)
+        if self._told.get(sender) == refusal.reason:
+            return
+        if len(self._told) >= TOLD_MAX:
+            self._told.clear()
+        self._told[sender] = refusal.reason
+        self._peers.log.warn(
+            "refused a peer",
+            **{
+                "remote-addr": accepted.remote,
+                "peer-id": f"{sender:x}",
+                "error": refusal.reason,
+            },
+        )
+
+    # -- what is brought ----------------------------------------------------------------------
+
+    async def _welcomed(self, stream: ByteStream, listener: PeerListener, hello: Hello) -> None:
+        """Serve a connection; a newer one of the same member and purpose ends it."""
+        key = hello.sender, hello.purpose
+        scope = trio.CancelScope()
+        older = self._current.get(key)
+        if older is not None:
+            older.cancel()
+        self._current[key] = scope
+        before = 0
+        counter = self._peers.metrics.network_peer_received_bytes_total.labels(f"{hello.sender:x}")
+        try:
+            with scope:
+                if hello.purpose is Purpose.SNAPSHOT:
+                    await self._take_snapshot(stream, listener, hello.sender)
+                    return
+                while True:
+                    self._hear(listener, hello)
+                    counter.value += stream.received_bytes - before
+                    before = stream.received_bytes
+                    data = await stream.receive_some()
+                    if not data:
+                        return
+                    listener.receive(data)
+        finally:
+            counter.value += stream.received_bytes - before
+            if self._current.get(key) is scope:
+                del self._current[key]
+                if hello.purpose is Purpose.MESSAGES:
+                    self._peers.part(hello.sender)
+
+    def _hear(self, listener: PeerListener, hello: Hello) -> None:
+        """Hand on all messages that have arrived whole."""
+        messages: list[Numbered] = []
+        try:
+            while (event := listener.next_event()) is not None:
+                assert isinstance(event, Messages), "nothing else comes on this connection"
+                messages += event.messages
+        finally:
+            if messages:
+                self._received(hello.sender, hello.boot, messages)
+
+    async def _take_snapshot(
+        self, stream: ByteStream, listener: PeerListener, sender: MemberID
+    ) -> None:
+        head = await _next(stream, listener)
+        if head is None:
+            return
+        assert isinstance(head, SnapshotHead), "a snapshot begins with its head"
+        metrics = self._peers.metrics
+        name = f"{sender:x}"
+        snapshots = self._snapshots
+        if snapshots is None or not await snapshots.offer(sender, head):
+            listener.refuse(Refusal.SNAPSHOT, "this member does not take this snapshot now")
+            await stream.send_all(listener.take())
+            return
+        started = trio.current_time()
+        metrics.network_snapshot_receive_inflights_total.labels(name).value += 1
+        installed = answered = False
+        try:
+            listener.accept()
+            await stream.send_all(listener.take())
+            whole = await _take_rows(stream, listener, snapshots)
+            installed = await snapshots.end(whole=whole)
+            answered = True
+        finally:
+            if not answered:
+                snapshots.abort()
+            metrics.network_snapshot_receive_inflights_total.labels(name).value -= 1
+            if not installed:
+                metrics.network_snapshot_receive_failures.labels(name).value += 1
+        if installed:
+            seconds = trio.current_time() - started
+            metrics.network_snapshot_receive_total_duration_seconds.labels(name).observe(seconds)
+            metrics.network_snapshot_receive_success.labels(name).value += 1
+            listener.installed()
+        else:
+            listener.failed("the snapshot could not be installed")
+        await stream.send_all(listener.take())
+
+
+async def _take_rows(
+    stream: ByteStream, listener: PeerListener, snapshots: SnapshotReceiver
+) -> bool:
+    """Take all pieces; True if they came whole."""
+    while True:
+        event = await _next(stream, listener)
+        match event:
+            case SnapshotRows(rows):
+                await snapshots.take(rows)
+            case SnapshotEnd(whole):
+                return whole
+            case _:
+                return False
+
+
+async def _next(stream: ByteStream, listener: PeerListener) -> Event | None:
+    """Wait for the next event; None at the end of the connection."""
+    while True:
+        event = listener.next_event()
+        if event is not None:
+            return event
+        data = await stream.receive_some()
+        if not data:
+            return None
+        listener.receive(data)
