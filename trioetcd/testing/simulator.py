@@ -225,6 +225,9 @@ class Simulator:
             if replica.store.compaction.pending:
                 return f"member {member.place} is still compacting"
         for number, watching in enumerate(self.watching):
+            if watching.place is not None and self._is_gone(self.members[watching.place]):
+                # A member that was removed and has not heard of it tells its watchers nothing.
+                watching.disconnect()
             if watching.place is None:
                 return f"watcher {number} is not connected"
         return None
@@ -404,7 +407,8 @@ class Simulator:
             if watching.place is None:
                 member = random.choice(self.members)
                 replica = member.replica
-                if member.is_up and replica is not None and replica.ready and member.hub:
+                alive = member.is_up and not (self._healed and self._is_gone(member))
+                if alive and replica is not None and replica.ready and member.hub:
                     watching.connect(member.place, member.hub)
             else:
                 member = self.members[watching.place]
