@@ -38,7 +38,7 @@ def test_equal_scenarios_give_equal_runs() -> None:
     assert first.digest != run(draw(FAULTY + 1, seconds=10, members=1)).digest
 
 
-@pytest.mark.parametrize("members", ["1"])
+@pytest.mark.parametrize("members", ["1", "3"])
 def test_runs_are_equal_in_other_processes(members: str) -> None:
     """A run does not depend on the process or its hash seed."""
     command = [sys.executable, "-m", "trioetcd.testing.simulate", "--seed", str(FAULTY)]

@@ -325,7 +325,10 @@ class Replica:
         self._proposing.publish(now)
         outputs.resolved.extend(self._pending.expire(now))
         outputs.resolved.extend(self._reads.expire(now))
-        if self._leading and not self._proposing.stopped:
+        # A message of this very step may have deposed this member: its clock counts no more, and
+        # what it proposes would be sent on to the new leader.
+        leads = raft.role == Role.LEADER and self._log.applied >= raft.term_start
+        if self._leading and leads and not self._proposing.stopped:
             for request in self._lease_keeper.due(now):
                 self._proposing.propose_own(CommandKind.LEASE_REVOKE, request)
 

@@ -134,10 +134,11 @@ class Oracles:
 
     def watch(self, member: MemberID, rows: Mapping[bytes, bytes | None]) -> None:
         """Begin to watch a member that has never run, and whose disk begins with `rows`."""
-        log = MemberLog(self._first)
-        row = rows.get(META_ROW)
-        if row is not None:
-            log.durable = log.cut = decode_meta(row)
+        row = rows[META_ROW]
+        assert row is not None
+        meta = decode_meta(row)
+        log = MemberLog(meta.first)
+        log.durable = log.cut = meta
         self.members[member] = Watched(member, log)
 
     # -- lives -------------------------------------------------------------------------------

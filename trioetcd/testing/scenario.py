@@ -56,7 +56,7 @@ _NETWORK: Final = frozenset(
 )
 
 
-SNAPSHOTS: Final = False
+SNAPSHOTS: Final = True
 """Whether members can be sent a snapshot; before they can, a cluster's log is never cut, and nobody
 joins."""
 

@@ -13,14 +13,16 @@ from typing import Final, NamedTuple, TextIO
 
 from trioetcd.cluster import Member, cluster_id, member_id
 from trioetcd.replica import Envelope, bootstrap
+from trioetcd.replica.rows import bootstrap_joiner
 from trioetcd.schema import messages
 from trioetcd.statemachine import CommandKind
 from trioetcd.testing.answers import Answers
 from trioetcd.testing.faults import DRIFT, Faults
+from trioetcd.testing.member_changes import MemberChanges, peer_url
 from trioetcd.testing.network import LinkFaults, Network
 from trioetcd.testing.operation import Ask, Operation, Pause, Propose, Result, Status, plain
 from trioetcd.testing.oracles import Oracles
-from trioetcd.testing.scenario import Scenario, stream
+from trioetcd.testing.scenario import SNAPSHOTS, Scenario, stream
 from trioetcd.testing.schedule import Schedule, Trace
 from trioetcd.testing.settled import check_equal
 from trioetcd.testing.sim_member import SimMember
@@ -88,7 +90,7 @@ class Simulator:
         self.scenario = scenario
         self.schedule = Schedule()
         self.trace = Trace(self.schedule, file)
-        ids = [member_id([_peer_url(place)], CLUSTER) for place in range(scenario.members)]
+        ids = [member_id([peer_url(place)], CLUSTER) for place in range(scenario.members)]
         self.cluster_id: ClusterID = cluster_id(ids)
         self.oracles = Oracles(
             first=scenario.members + 1, ttl_min=scenario.ttl_min, applied=self._applied
@@ -103,12 +105,13 @@ class Simulator:
         self.members: list[SimMember] = []
         self._places: dict[MemberID, int] = {}
         cluster = [
-            Member(id=id_, name=f"m{place}", peer_urls=(_peer_url(place),))
+            Member(id=id_, name=f"m{place}", peer_urls=(peer_url(place),))
             for place, id_ in enumerate(ids)
         ]
         for place, id_ in enumerate(ids):
             rows = bootstrap(cluster_id=self.cluster_id, member_id=id_, members=cluster)
             self._add(place, id_, rows)
+        self.changes = MemberChanges(self, ids, joining=SNAPSHOTS)
         self.faults = Faults(self, scenario)
         self.transfers = Transfers(self, stream(scenario.seed, "transfers"))
         self.watching = [
@@ -200,7 +203,7 @@ class Simulator:
         def attempt() -> None:
             put = messages.PutRequest(key=b"last", value=self.workload.value())
             ask = Propose(CommandKind.PUT, put.SerializeToString())
-            self._ask(ask, random.randrange(len(self.members)), done)
+            self.ask(ask, random.randrange(len(self.members)), done)
 
         attempt()
         self.schedule.run(deadline, enough=lambda: bool(succeeded))
@@ -222,6 +225,9 @@ class Simulator:
             if replica.store.compaction.pending:
                 return f"member {member.place} is still compacting"
         for number, watching in enumerate(self.watching):
+            if watching.place is not None and self._is_gone(self.members[watching.place]):
+                # A member that was removed and has not heard of it tells its watchers nothing.
+                watching.disconnect()
             if watching.place is None:
                 return f"watcher {number} is not connected"
         return None
@@ -265,7 +271,13 @@ class Simulator:
         self, sender: int, to: int, epoch: int, packet: list[Envelope]
     ) -> Callable[[], None]:
         def deliver() -> None:
-            if self.network.passes(sender, to, epoch):
+            if not self.network.passes(sender, to, epoch):
+                return
+            replica = self.members[to].replica
+            if replica is not None and replica.membership.is_removed(self.members[sender].id):
+                # Who does not belong any more is turned away, and so learns it.
+                self.members[sender].crash(seconds=None, why="turned away")
+            else:
                 self.members[to].receive(packet)
 
         return deliver
@@ -298,7 +310,7 @@ class Simulator:
             self.schedule.after(int(seconds * _MICROS) + 1, lambda: self._start(place))
 
     def _start(self, place: int) -> None:
-        if self.members[place].replica is None:
+        if self.members[place].replica is None and not self._is_gone(self.members[place]):
             self.members[place].start()
 
     def answered(self, operation: Operation, result: Result) -> None:
@@ -311,20 +323,32 @@ class Simulator:
         operation.done(result)
 
     def _applied(self, index: int, kind: int, payload: bytes, data: bytes) -> None:
+        self.changes.applied(kind, payload)
         self.answers.applied(index, kind, payload, self.oracles.first_seen.get(data))
 
     # -- membership --------------------------------------------------------------------------
 
     def _is_gone(self, member: SimMember) -> bool:
-        return False
+        return not self.changes.is_member(member.id)
 
     def change_members(self, random: Random) -> bool:
-        """Add, promote or remove a member."""
-        return False
+        """Begin a change of the membership."""
+        return self.changes.change(random)
+
+    def join(self, number: MemberID) -> None:
+        """Start the process of a new member, whose disk is empty."""
+        if number in self._places:
+            return
+        place = len(self.members)
+        rows = bootstrap_joiner(cluster_id=self.cluster_id, member_id=number)
+        self.trace.event("join", place, number)
+        self._add(place, number, rows)
+        self.faults.equip(place)
+        self.members[place].start()
 
     # -- clients and watchers ----------------------------------------------------------------
 
-    def _ask(self, ask: Ask, place: int, done: Callable[[Result], None]) -> None:
+    def ask(self, ask: Ask, place: int, done: Callable[[Result], None]) -> None:
         """Ask a member; if nobody is there the client is told so at once."""
         self._operations += 1
         operation = Operation(self._operations, ask, place, self.schedule.now, done)
@@ -360,7 +384,7 @@ class Simulator:
                 case Pause(micros):
                     schedule.after(micros, lambda: proceed(script, Result(Status.DONE)))
                 case _:
-                    self._ask(ask, place, done)
+                    self.ask(ask, place, done)
 
         def proceed(script: Script, result: Result) -> None:
             try:
@@ -383,7 +407,8 @@ class Simulator:
             if watching.place is None:
                 member = random.choice(self.members)
                 replica = member.replica
-                if member.is_up and replica is not None and replica.ready and member.hub:
+                alive = member.is_up and not (self._healed and self._is_gone(member))
+                if alive and replica is not None and replica.ready and member.hub:
                     watching.connect(member.place, member.hub)
             else:
                 member = self.members[watching.place]
@@ -395,10 +420,6 @@ class Simulator:
             self.schedule.after(random.randrange(3_000_000 if slow else 200_000) + 1, look)
 
         look()
-
-
-def _peer_url(place: int) -> str:
-    return f"http://m{place}:2380"
 
 
 def _where(broken: BaseException) -> str:
