@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trioetcd.replica import Recovered, recover
+from trioetcd.replica.config import ReplicaConfig
 from trioetcd.replica.housekeeping import GROUPS_PER_BATCH, LINKS_PER_BATCH, Housekeeping
 from trioetcd.replica.rows import CHAIN_BYTES_KEPT, chain_key, group_key
 from trioetcd.storage.memory import MemoryBackend
@@ -21,9 +22,13 @@ def recovered() -> Recovered:
 
 def keeper(*, log_bytes_max: int = 1 << 30) -> Housekeeping:
     """Make the housekeeping of a new member that keeps 5 of every 10 entries."""
-    return Housekeeping(
-        recovered(), snapshot_count=10, catch_up_entries=5, log_bytes_max=log_bytes_max
+    config = ReplicaConfig(
+        name="default",
+        snapshot_count=10,
+        catch_up_entries=5,
+        log_bytes_max=log_bytes_max,
     )
+    return Housekeeping(recovered(), config)
 
 
 def test_the_log_is_cut_every_snapshot_count_and_keeps_the_catch_up() -> None:

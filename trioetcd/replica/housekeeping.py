@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+from trioetcd.replica.config import ReplicaConfig
 from trioetcd.replica.rows import (
     CHAIN_BYTES_KEPT,
     GroupBounds,
@@ -41,19 +42,11 @@ class Housekeeping:
 
     Args:
         recovered: what was found at the start.
-        snapshot_count: how many entries are applied between two truncations of the log.
-        catch_up_entries: how many applied entries are kept for members that lag.
-        log_bytes_max: the size at which applied entries go whatever their number.
+        config: how many entries are applied between two truncations of the log, how many of them
+            are kept for members that lag, and the size at which they go whatever their number.
     """
 
-    def __init__(
-        self,
-        recovered: Recovered,
-        *,
-        snapshot_count: int,
-        catch_up_entries: int,
-        log_bytes_max: int,
-    ) -> None:
+    def __init__(self, recovered: Recovered, config: ReplicaConfig) -> None:
         self.first = recovered.first
         self.log_bytes = sum(bounds.size for bounds in recovered.bounds)
         self.chain_first = recovered.chain_first
@@ -61,9 +54,9 @@ class Housekeeping:
         self._groups = deque(recovered.bounds)
         self._target = recovered.first
         self._marks = deque(recovered.chain_marks)
-        self._snapshot_count = snapshot_count
-        self._catch_up_entries = catch_up_entries
-        self._log_bytes_max = log_bytes_max
+        self._snapshot_count = config.snapshot_count
+        self._catch_up_entries = config.catch_up_entries
+        self._log_bytes_max = config.log_bytes_max
 
     def group_written(self, first: Index, size: int) -> None:
         """Note that a group is part of the batch being cut."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from trioetcd.cluster import Membership
 from trioetcd.raft import Propose, Raft, Role
+from trioetcd.replica.config import ReplicaConfig
 from trioetcd.replica.envelope import Envelope
 from trioetcd.replica.inbox import Inbox
 from trioetcd.replica.outputs import Outputs
 from trioetcd.replica.proposing import Proposing
-from trioetcd.values import Index, MemberID
+from trioetcd.values import MemberID
 
 __all__ = ["Peering"]
 
@@ -23,9 +24,8 @@ class Peering:
         raft: this member's consensus.
         membership: the members as applied.
         proposing: looks through what others send on to a leader.
+        config: settings.
         boot: random bits drawn for this start.
-        recovered: the last index of the log at the start.
-        patience: seconds after which a leader that says nothing about the log is believed.
         now: the time at the start.
     """
 
@@ -34,10 +34,9 @@ class Peering:
         raft: Raft,
         membership: Membership,
         proposing: Proposing,
+        config: ReplicaConfig,
         *,
         boot: int,
-        recovered: Index,
-        patience: float,
         now: float,
     ) -> None:
         self.deaf = False
@@ -45,8 +44,8 @@ class Peering:
         self._membership = membership
         self._proposing = proposing
         self._boot = boot
-        self._recovered = recovered
-        self._patience = patience
+        self._recovered = raft.log.last
+        self._patience = config.election_seconds
         self._inbox = Inbox()
         self._sequence = 0
         self._leader_since = now

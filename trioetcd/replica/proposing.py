@@ -24,7 +24,6 @@ from trioetcd.replica.inputs import Proposal
 from trioetcd.replica.outputs import Outputs
 from trioetcd.replica.pending import Pending
 from trioetcd.statemachine import COMMAND_FORMAT, HEAD
-from trioetcd.values import MemberID
 
 __all__ = ["Proposing"]
 
@@ -41,7 +40,6 @@ class Proposing:
         membership: the members as applied.
         pending: who waits for which proposal.
         config: settings.
-        member_id: this member.
         boot: which proposals are this boot's.
     """
 
@@ -52,7 +50,6 @@ class Proposing:
         pending: Pending,
         config: ReplicaConfig,
         *,
-        member_id: MemberID,
         boot: int,
     ) -> None:
         self.waiting_bytes = 0
@@ -61,7 +58,7 @@ class Proposing:
         self._membership = membership
         self._pending = pending
         self._config = config
-        self._member_id = member_id
+        self._member_id = raft.me
         self._boot = boot
         self._publish_at = -math.inf
 

@@ -126,31 +126,13 @@ class Replica:
         self._archive = StoredGroups(self.space, recovered.first)
         self._raft = consensus.restore(recovered, config, self.membership, entropy, self._archive)
         self._log = self._raft.log
-        self._housekeeping = Housekeeping(
-            recovered,
-            snapshot_count=config.snapshot_count,
-            catch_up_entries=config.catch_up_entries,
-            log_bytes_max=config.log_bytes_max,
-        )
+        self._housekeeping = Housekeeping(recovered, config)
         self._batches = Batches(recovered, self._housekeeping)
         self._pending = Pending(timeout=config.request_seconds)
-        self._proposing = Proposing(
-            self._raft,
-            self.membership,
-            self._pending,
-            config,
-            member_id=self.member_id,
-            boot=boot,
-        )
+        self._proposing = Proposing(self._raft, self.membership, self._pending, config, boot=boot)
         self._reads = Reads(timeout=config.request_seconds, boot=boot)
         self._peering = Peering(
-            self._raft,
-            self.membership,
-            self._proposing,
-            boot=boot,
-            recovered=recovered.last,
-            patience=config.election_seconds,
-            now=now,
+            self._raft, self.membership, self._proposing, config, boot=boot, now=now
         )
         self._installing = Installing(self.space, self._raft, recovered.epoch)
         self._lease_keeper = LeaseKeeper(self.lessor)
@@ -268,8 +250,9 @@ class Replica:
         self._applying.run(outputs, overdue)
         if self.store.compaction.pending:
             self._compact(outputs, overdue)
-        if self._installing.untidy:
-            self._sweep(outputs)
+        if self._installing.untidy and len(self.space.gathering) <= _OVERLAY_ROWS_MAX:
+            self._installing.sweep(self.store.freed)
+            outputs.more = True
         if not self._in_flight:
             self._cut(now, outputs)
         self._confirm_reads(now, outputs)
@@ -477,13 +460,6 @@ class Replica:
         self._written_applied = self._log.applied
         self._proposing.waiting_bytes = 0
         outputs.reloaded = True
-
-    def _sweep(self, outputs: Outputs) -> None:
-        """Delete rows of another epoch, when nothing more urgent is to be done."""
-        if self._applying.busy or len(self.space.gathering) > _OVERLAY_ROWS_MAX:
-            return
-        self._installing.sweep(self.store.freed)
-        outputs.more = True
 
     def _confirm_reads(self, now: float, outputs: Outputs) -> None:
         """Let reads go that the store is current enough for, and say whether it is now."""

@@ -342,10 +342,8 @@ class SimMember:
             self._step()
 
     def _inputs(self) -> list[Input]:
-        inputs: list[Input] = []
-        if self._persisted is not None:
-            inputs.append(Persisted(self._persisted))
-            self._persisted = None
+        persisted, self._persisted = self._persisted, None
+        inputs: list[Input] = [] if persisted is None else [Persisted(persisted)]
         inputs += self._others
         if self._received:
             inputs.append(Received(self._received))
