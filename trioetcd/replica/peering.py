@@ -50,11 +50,6 @@ class Peering:
         self._sequence = 0
         self._leader_since = now
 
-    @property
-    def alone(self) -> bool:
-        """Whether there is nobody to speak to."""
-        return self._raft.sole_voter and not self._raft.progress
-
     def receive(self, envelopes: list[Envelope]) -> None:
         """Take in what others say."""
         if self.deaf:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from trioetcd.cluster import MEMBER_ATTRIBUTES, Membership, attributes_command
+from trioetcd.cluster import CONF_CHANGES, MEMBER_ATTRIBUTES, Membership, attributes_command
 from trioetcd.errors import (
     LEADER_CHANGED,
     NO_LEADER,
@@ -80,11 +80,14 @@ class Proposing:
         datas: list[bytes] = []
         append = datas.append
         size = 0
+        conf_change = False
         for ticket, kind, payload in proposals:
             counter += 1
             data = pack(COMMAND_FORMAT, kind, member, boot, counter) + payload
             size += len(data)
             append(data)
+            if kind in CONF_CHANGES:
+                conf_change = True
             if ticket is not None:
                 waiting[counter] = ticket
         pending.counter = counter
@@ -92,7 +95,7 @@ class Proposing:
         raft = self._raft
         if raft.role == Role.LEADER:
             self.waiting_bytes += size
-            if any(map(consensus.is_conf_change, datas)):
+            if conf_change:
                 datas = consensus.screen(datas, raft, self._membership, self._config)
         taken = raft.propose(datas)
         assert taken, "there was room, so there is a leader"

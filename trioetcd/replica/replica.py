@@ -256,7 +256,8 @@ class Replica:
         if not self._in_flight:
             self._cut(now, outputs)
         self._confirm_reads(now, outputs)
-        if not self._peering.alone:
+        raft = self._raft
+        if raft.progress or not raft.sole_voter:
             self._follow_up(now, outputs)
         return outputs
 
