@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from trioetcd.ports import Row
 from trioetcd.replica import (
@@ -19,10 +19,10 @@ from trioetcd.replica import (
     SnapshotPiece,
     SnapshotSent,
 )
+from trioetcd.testing.network import Network
+from trioetcd.testing.schedule import Schedule, Trace
+from trioetcd.testing.sim_member import SimMember
 from trioetcd.values import Term
-
-if TYPE_CHECKING:
-    from trioetcd.testing.simulator import Simulator
 
 __all__ = ["Transfers"]
 
@@ -32,6 +32,15 @@ PIECE_BYTES: Final = 2_000
 PIECE_MICROS: Final = 2_000
 BREAK_ONE_IN: Final = 400
 """So seldom a piece is the one at which the connection breaks by itself."""
+
+
+class World(Protocol):
+    """Where snapshots travel."""
+
+    schedule: Schedule
+    trace: Trace
+    network: Network
+    members: list[SimMember]
 
 
 @dataclass(slots=True)
@@ -60,7 +69,7 @@ class Transfers:
         random: breaks some of them.
     """
 
-    def __init__(self, world: Simulator, random: Random) -> None:
+    def __init__(self, world: World, random: Random) -> None:
         self._world = world
         self._random = random
         self._arriving: dict[int, _Transfer] = {}
