@@ -138,7 +138,8 @@ async def test_what_waits_to_be_installed_is_in_nobodys_way() -> None:
     assert await intake.offer(MemberID(1), HEAD)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(end)
-        await trio.lowlevel.checkpoint()
+        while not ended:
+            await trio.lowlevel.checkpoint()
         assert await intake.offer(MemberID(2), HEAD._replace(last_index=Index(200)))
     intake.abort()
 

@@ -6,7 +6,9 @@ answered here, when their entry is applied here.
 
 from __future__ import annotations
 
-from trioetcd.cluster import Membership
+import math
+
+from trioetcd.cluster import MEMBER_ATTRIBUTES, Membership, attributes_command
 from trioetcd.errors import (
     LEADER_CHANGED,
     NO_LEADER,
@@ -61,6 +63,7 @@ class Proposing:
         self._config = config
         self._member_id = member_id
         self._boot = boot
+        self._publish_at = -math.inf
 
     def propose(self, proposals: list[Proposal], now: float, outputs: Outputs) -> None:
         """Take clients' commands, as many as there is room for."""
@@ -127,6 +130,17 @@ class Proposing:
         if self._raft.role == Role.LEADER:
             self.waiting_bytes += len(data)
         self._raft.propose([data])
+
+    def publish(self, now: float) -> None:
+        """Tell the cluster name and client URLs, unless it knows them; again if nobody heard."""
+        me = self._membership.get(self._member_id)
+        config = self._config
+        if me is None or (me.name, me.client_urls) == (config.name, config.client_urls):
+            return
+        if now >= self._publish_at and self._raft.leader and not self.stopped:
+            self._publish_at = now + config.request_seconds
+            payload = attributes_command(self._member_id, config.name, config.client_urls)
+            self.propose_own(MEMBER_ATTRIBUTES, payload)
 
     def admit(self, message: Propose) -> Propose | None:
         """Look through what another member sends on to this leader; None if it makes no sense."""

@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, assert_never
 
-from trioetcd.cluster import attributes_command
 from trioetcd.errors import STOPPED, TIMEOUT, EtcdError
 from trioetcd.ports import Backend, Entropy
 from trioetcd.raft import Role
@@ -165,7 +164,6 @@ class Replica:
             on_conf_change=self._on_conf_change,
         )
         self._leading = False
-        self._publish_at = now
         self._barriers: list[tuple[int, Ticket]] = []
         self._freeing: list[tuple[bytes, bytes]] = []
         self._now = now
@@ -324,7 +322,7 @@ class Replica:
         self.stalled = self._in_flight and now - self._cut_at > self.config.election_seconds
         if self.stalled and raft.role == Role.LEADER and not raft.sole_voter:
             raft.resign()  # somebody whose disk works had better lead
-        self._publish(now)
+        self._proposing.publish(now)
         outputs.resolved.extend(self._pending.expire(now))
         outputs.resolved.extend(self._reads.expire(now))
         # A message of this very step may have deposed this member: its clock counts no more, and
@@ -344,18 +342,7 @@ class Replica:
         self.lessor.promote(self._now, extend=self.config.election_seconds)
         self._leading = True
         self.ready = True
-        self._publish(self._now)
-
-    def _publish(self, now: float) -> None:
-        """Tell the cluster name and client URLs, unless it knows them; again if nobody heard."""
-        me = self.membership.get(self.member_id)
-        config = self.config
-        if me is None or (me.name, me.client_urls) == (config.name, config.client_urls):
-            return
-        if now >= self._publish_at and self._raft.leader and not self._proposing.stopped:
-            self._publish_at = now + config.request_seconds
-            payload = attributes_command(self.member_id, config.name, config.client_urls)
-            self._proposing.propose_own(CommandKind.MEMBER_ATTRIBUTES, payload)
+        self._proposing.publish(self._now)
 
     def _on_conf_change(self) -> None:
         """Let Raft go by the members as they are now."""
