@@ -309,8 +309,7 @@ class Replica:
         self._proposing.publish(now)
         outputs.resolved.extend(self._pending.expire(now))
         outputs.resolved.extend(self._reads.expire(now))
-        # A message of this very step may have deposed this member: its clock counts no more, and
-        # what it proposes would be sent on to the new leader.
+        # A message of this step may have deposed this member, whose clock then counts no more.
         leads = raft.role == Role.LEADER and self._log.applied >= raft.term_start
         if self._leading and leads and not self._proposing.stopped:
             for request in self._lease_keeper.due(now):

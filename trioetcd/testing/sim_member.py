@@ -12,7 +12,7 @@ from random import Random
 from typing import Final, Protocol
 
 from trioetcd.errors import EtcdError
-from trioetcd.mvcc import RangeQuery, WatchHub
+from trioetcd.mvcc import WatchHub
 from trioetcd.replica import (
     Envelope,
     Input,
@@ -31,7 +31,6 @@ from trioetcd.replica import (
     recover,
 )
 from trioetcd.replica.rows import META_ROW
-from trioetcd.schema.fastpath import range_tail
 from trioetcd.statemachine.txn import query_of
 from trioetcd.testing.disk import SimDisk
 from trioetcd.testing.operation import (
@@ -44,6 +43,7 @@ from trioetcd.testing.operation import (
     result_of,
 )
 from trioetcd.testing.oracles import Oracles, word_of
+from trioetcd.testing.ranges import read_range
 from trioetcd.testing.scenario import Scenario, stream
 from trioetcd.testing.schedule import Schedule, Trace
 from trioetcd.values import MemberID
@@ -51,8 +51,6 @@ from trioetcd.values import MemberID
 __all__ = ["SimMember", "World"]
 
 _MICROS: Final = 1_000_000
-_STEP_ROWS: Final = 64
-_STEP_BYTES: Final = 4096
 
 
 class World(Protocol):
@@ -443,7 +441,7 @@ class SimMember:
         assert replica is not None
         match operation.ask:
             case Read(request, _):
-                result = _range(replica, query_of(request))
+                result = read_range(replica, query_of(request))
             case KeepAlive(lease):
                 try:
                     seconds = replica.lessor.renew(lease, self.clock())
@@ -485,16 +483,3 @@ class SimMember:
     def _failed(self) -> None:
         """The disk has failed: the member must end, and says nothing more."""
         self.crash(seconds=1.0, why="disk error")
-
-
-def _range(replica: Replica, query: RangeQuery) -> Result:
-    """Read a range, in slices as the driver does."""
-    try:
-        cursor = replica.store.range(query)
-        while not cursor.step(_STEP_ROWS, _STEP_BYTES):
-            pass
-    except EtcdError as error:
-        return Result(Status.ERROR, error=error.row.name)
-    cursor.close()
-    body = b"".join((*cursor.kvs, range_tail(more=cursor.more, count=cursor.count)))
-    return Result(Status.DONE, replica.store.revision, body)

@@ -228,6 +228,9 @@ class Simulator:
             if watching.place is not None and self._is_gone(self.members[watching.place]):
                 # A member that was removed and has not heard of it tells its watchers nothing.
                 watching.disconnect()
+            if watching.place is not None:
+                # This may end it: what it still wants may have been compacted.
+                watching.take_all(self.members[watching.place].clock())
             if watching.place is None:
                 return f"watcher {number} is not connected"
         return None
