@@ -63,8 +63,10 @@ def configure(directory: Path, *more: str) -> list[Config]:
 
 
 async def use(configs: list[Config], directory: Path, generation: int) -> None:
-    """Put through every member and read each value through every other one."""
+    """Put through every member, read each value through every other one, renew a lease at one."""
     root = directory / "a"
+    renewed: list[int] = []
+    refused: list[str] = []
     for config in configs:
         async with open_client(
             [str(url) for url in config.listen_client_urls],
@@ -77,6 +79,13 @@ async def use(configs: list[Config], directory: Path, generation: int) -> None:
                 found = await client.get(other.name)
                 assert found is not None
                 assert found.value == str(generation).encode()
+            lease = await client.lease_grant(60)
+            try:
+                renewed.append(await client.lease_refresh(lease))
+            except EtcdError as error:
+                refused.append(str(error))
+    assert [60] == renewed, "only who leads knows when a lease ends"
+    assert len(refused) == sum("leader changed" in text for text in refused)
 
 
 @pytest.mark.slow

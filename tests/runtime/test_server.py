@@ -153,7 +153,7 @@ async def test_leases_are_drawn_and_renewed() -> None:
         server.propose(caller, 1, CommandKind.LEASE_GRANT, request)
         await caller.wait(1)
 
-        assert (30, 0) == (server.renew(5), server.renew(6))
+        assert (30, 0) == (await server.renew(5), await server.renew(6))
         assert all(0 < server.draw_lease_id() < 2**63 for _ in range(50))
 
 

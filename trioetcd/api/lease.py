@@ -42,7 +42,7 @@ class LeaseAPI:
         server.refuse_learner()
         while (message := await stream.receive()) is not None:
             lease = messages.LeaseKeepAliveRequest.FromString(message).ID
-            ttl = server.renew(lease)
+            ttl = await server.renew(lease)
             body = messages.LeaseKeepAliveResponse(ID=lease, TTL=ttl).SerializeToString()
             await stream.send([server.header() + body])
 

@@ -25,6 +25,7 @@ from trioetcd.runtime.cursors import Cursors
 from trioetcd.runtime.driver import Driver
 from trioetcd.runtime.metrics import Metrics
 from trioetcd.runtime.transfers import Transfers
+from trioetcd.runtime.waiter import Waiter
 from trioetcd.runtime.watch_feed import WatchStream, feed
 from trioetcd.schema import fastpath, messages
 from trioetcd.statemachine import HEAD, CommandKind
@@ -201,9 +202,15 @@ class Server:
         return None
 
     async def wait_current(self) -> None:
-        """Wait until the store is current."""
-        while not self.replica.is_current:
-            await self.driver.wait_turn()
+        """Wait until the store is current: what this task reads next is linearizable.
+
+        Raises:
+            EtcdError: nobody confirmed it in time, or this member must not answer.
+        """
+        if not self.replica.is_current:
+            waiter = Waiter()
+            self.driver.read((waiter, 0, lambda: b""))
+            await waiter.wait()
 
     # Leases
 
@@ -214,13 +221,24 @@ class Server:
             if 0 < lease <= INT64_MAX and lease not in self.lessor:
                 return lease
 
-    def renew(self, lease: int) -> int:
-        """Renew a lease on this leader's clock; 0 if nobody knows it."""
+    async def renew(self, lease: int) -> int:
+        """Renew a lease on this leader's clock; 0 if nobody knows it.
+
+        A leader that has been deposed without knowing it must not promise time that its successor
+        does not give, so others confirm first that it leads.
+
+        Raises:
+            EtcdError: this member does not lead, or nobody confirmed that it does.
+        """
+        await self.wait_current()
         try:
             return self.lessor.renew(lease, self.now())
         except EtcdError as error:
             if error.row is errors.LEASE_NOT_FOUND:
                 return 0
+            if error.row is errors.NOT_PRIMARY_LESSOR:
+                # A client that hears this asks again, and sooner or later it asks the leader.
+                raise EtcdError(errors.LEADER_CHANGED) from None
             raise
 
     # Watches
