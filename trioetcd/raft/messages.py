@@ -97,7 +97,7 @@ class AppendEntriesReply(NamedTuple):
     to: MemberID
     sender: MemberID
     term: Term
-    index: Index  # type: ignore[assignment]  # the contract's word; tuple.index goes unused
+    index: Index  # type: ignore[assignment]  # Raft's word; tuple.index goes unused
     rejected: bool
     hint_index: Index
     hint_term: Term
@@ -134,7 +134,7 @@ class InstallSnapshotReply(NamedTuple):
     to: MemberID
     sender: MemberID
     term: Term
-    index: Index  # type: ignore[assignment]  # the contract's word; tuple.index goes unused
+    index: Index  # type: ignore[assignment]  # Raft's word; tuple.index goes unused
     rejected: bool
 
 
@@ -171,7 +171,7 @@ class ReadIndexReply(NamedTuple):
     sender: MemberID
     term: Term
     context: int
-    index: Index  # type: ignore[assignment]  # the contract's word; tuple.index goes unused
+    index: Index  # type: ignore[assignment]  # Raft's word; tuple.index goes unused
 
 
 Message = (
