@@ -48,6 +48,19 @@ async def test_metrics_tell_of_each_peer() -> None:
         assert two.metrics.network_peer_received_bytes_total.labels("1").value > 10
 
 
+async def test_how_long_each_peer_has_been_connected_is_known() -> None:
+    """Members count as connected from their welcome on; one that is not there does not count."""
+    async with cluster_of([1, 2]) as (one, _):
+        assert {} == one.peers.connected_seconds()
+        await one.wait(lambda: one.peers.is_active(MemberID(2)))
+        seconds = one.peers.connected_seconds()
+        assert [MemberID(2)] == list(seconds)
+        assert 0 <= seconds[MemberID(2)] < 60
+        one.do(Removal(MemberID(2)))
+        one.peers.refresh()
+        assert {} == one.peers.connected_seconds()
+
+
 async def test_links_follow_the_membership() -> None:
     """A new URL is dialled, a removed member's link and its series are gone."""
     async with cluster_of([1, 2]) as (one, two), peering(2) as moved:

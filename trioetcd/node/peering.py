@@ -113,6 +113,7 @@ class Peering:
             metrics=server.metrics,
             log=log,
         )
+        server.connected = self.peers.connected_seconds
         self._intake = SnapshotIntake(
             offered=self._offered,
             piece=lambda rows: self._driver.put_in(SnapshotPiece(rows)),

@@ -197,6 +197,15 @@ class Peers:
         peer = self._peers.get(member)
         return peer is not None and peer.link.active
 
+    def connected_seconds(self) -> dict[MemberID, float]:
+        """Give for how long each member has been connected to without a break."""
+        now = trio.current_time()
+        return {
+            peer.id: now - peer.connected_at
+            for peer in self._peers.values()
+            if peer.link.active and not peer.stranger
+        }
+
     def _know(self, member: MemberID, addresses: tuple[Address, ...], *, stranger: bool) -> None:
         peer = self._peers.get(member)
         if peer is None:
@@ -261,6 +270,7 @@ class _Peer:
     ) -> None:
         self.id = member
         self.stranger = False
+        self.connected_at = 0.0
         self.name = f"{member:x}"
         self.link = PeerLink(
             peers.dial,
@@ -298,6 +308,7 @@ class _Peer:
 
     def connected(self, address: Address, welcome: Welcome) -> None:
         self._was_active = True
+        self.connected_at = trio.current_time()
         self._peers.log.info(
             "peer became active",
             **{
