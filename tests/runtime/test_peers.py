@@ -93,6 +93,16 @@ async def test_a_removed_member_is_told() -> None:
     ]
 
 
+async def test_a_member_removed_while_connected_is_told() -> None:
+    """Its connections end, whatever it says or does not say on them, and the next dial tells it."""
+    async with cluster_of([1, 2]) as (one, two):
+        await two.wait(lambda: two.peers.is_active(MemberID(1)))
+        await one.wait(lambda: bool(one.door._current))
+        one.do(Removal(MemberID(2)))
+        one.door.dismiss_removed()
+        await two.wait(lambda: two.expelled > 0)
+
+
 async def test_a_member_that_lags_answers_whom_it_does_not_know() -> None:
     """Messages of a member that is not in the table (yet) arrive, and answers find their way."""
     async with peering(1) as one, peering(2) as two:

@@ -144,7 +144,8 @@ class Peering:
 
     def turned(self, outputs: Outputs) -> None:
         """Carry out what a turn of the replica asks for."""
-        self.peers.refresh()
+        if self.peers.refresh():
+            self._door.dismiss_removed()
         if outputs.sends:
             self.peers.send(outputs.sends)
         if outputs.accepting is not None:

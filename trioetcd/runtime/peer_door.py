@@ -213,6 +213,12 @@ class PeerDoor:
             },
         )
 
+    def dismiss_removed(self) -> None:
+        """End the connections of removed members: when they dial again they are told, and end."""
+        for (member, _), scope in list(self._current.items()):
+            if self._peers.membership.is_removed(member):
+                scope.cancel()
+
     # -- what is brought ----------------------------------------------------------------------
 
     async def _welcomed(self, stream: ByteStream, listener: PeerListener, hello: Hello) -> None:

@@ -148,10 +148,14 @@ class Peers:
 
     # -- who there is -------------------------------------------------------------------------
 
-    def refresh(self) -> None:
-        """Look at the membership if it has changed: links come, go, and get new addresses."""
+    def refresh(self) -> bool:
+        """Look at the membership if it has changed: links come, go, and get new addresses.
+
+        Returns:
+            Whether it has changed.
+        """
         if self._seen == self.membership.changes:
-            return
+            return False
         self._seen = self.membership.changes
         for member in self.membership.members():
             if member.id != self.local.id:
@@ -160,6 +164,7 @@ class Peers:
             gone = self.membership.get(peer.id) is None
             if gone and (not peer.stranger or self.membership.is_removed(peer.id)):
                 self._forget(peer)
+        return True
 
     def meet(self, hello: Hello) -> bool:
         """Answer a member that has spoken: dial it at once, known to the membership or not (yet).
