@@ -32,6 +32,7 @@ CLOSE_SECONDS: Final = 2.0
 HELLO_SECONDS: Final = 11.0
 """A TLS handshake may take as long as etcd allows it, 10 s."""
 FLOOR_SECONDS: Final = 0.02
+ATTEMPTS: Final = 3
 REPEAT_SECONDS: Final = 1.0
 BASE_SAMPLES: Final = 300
 
@@ -325,27 +326,17 @@ def prove(options: Options, outcome: Outcome) -> None:
 
 
 def one_case(name: str, member: Member, bystander: Bystander, outcome: Outcome, seed: int) -> None:
-    """Measure the bystander at rest, abuse, measure again, judge."""
-    bystander.samples()
-    quiet: list[float] = []
-    while len(quiet) < BASE_SAMPLES and not bystander.errors:
-        time.sleep(0.1)
-        quiet += bystander.samples()
-    if name == HELLO:
-        limit = HELLO_SECONDS
-        closed = silent(member, 100, HELLO_SECONDS)
-        must_close = True
-    else:
-        abuse, must_close = CASES[name]
-        limit = CLOSE_SECONDS
-        closed = shut_out_after(member, abuse(), CLOSE_SECONDS + 1)
-        again = time.monotonic() + REPEAT_SECONDS
-        while closed is not None and time.monotonic() < again:
-            # an abuser that comes back: the bystander must be fine with that too
-            shut_out_after(member, abuse(), CLOSE_SECONDS + 1)
-            time.sleep(0.1)
-    during = bystander.samples()
-    base, hit = p99(quiet), p99(during)
+    """Measure the bystander at rest, abuse, measure again, judge.
+
+    A bystander that was slow is measured again: the machine may have had other work, and what an
+    abuser does to others it does every time.
+    """
+    must_close = name == HELLO or CASES[name][1]
+    limit = HELLO_SECONDS if name == HELLO else CLOSE_SECONDS
+    base, hit, closed = measured(name, member, bystander)
+    for _ in range(ATTEMPTS - 1):
+        if hit > max(2 * base, FLOOR_SECONDS):
+            base, hit, closed = measured(name, member, bystander)
     outcome.figures[f"{name}, closed after s"] = -1 if closed is None else round(closed, 3)
     outcome.figures[f"{name}, bystander p99 ms"] = round(hit * 1000, 1)
     outcome.figures[f"{name}, at rest ms"] = round(base * 1000, 1)
@@ -361,6 +352,26 @@ def one_case(name: str, member: Member, bystander: Bystander, outcome: Outcome, 
         )
     if "Traceback" in member.log():
         outcome.violated(seed, f"{name}: a traceback in the log")
+
+
+def measured(name: str, member: Member, bystander: Bystander) -> tuple[float, float, float | None]:
+    """Abuse once; give the bystander's p99 before and meanwhile, and the abuser's end in seconds."""
+    bystander.samples()
+    quiet: list[float] = []
+    while len(quiet) < BASE_SAMPLES and not bystander.errors:
+        time.sleep(0.1)
+        quiet += bystander.samples()
+    if name == HELLO:
+        closed = silent(member, 100, HELLO_SECONDS)
+    else:
+        abuse, _ = CASES[name]
+        closed = shut_out_after(member, abuse(), CLOSE_SECONDS + 1)
+        again = time.monotonic() + REPEAT_SECONDS
+        while closed is not None and time.monotonic() < again:
+            # an abuser that comes back: the bystander must be fine with that too
+            shut_out_after(member, abuse(), CLOSE_SECONDS + 1)
+            time.sleep(0.1)
+    return p99(quiet), p99(bystander.samples()), closed
 
 
 def main() -> int:
