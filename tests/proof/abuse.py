@@ -355,7 +355,7 @@ def one_case(name: str, member: Member, bystander: Bystander, outcome: Outcome, 
 
 
 def measured(name: str, member: Member, bystander: Bystander) -> tuple[float, float, float | None]:
-    """Abuse once; give the bystander's p99 before and meanwhile, and the abuser's end in seconds."""
+    """Abuse once; give the bystander's p99 before and meanwhile, and when the abuser ended."""
     bystander.samples()
     quiet: list[float] = []
     while len(quiet) < BASE_SAMPLES and not bystander.errors:
