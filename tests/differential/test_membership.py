@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.differential.servers import Side
 from trioetcd.schema import messages
-from trioetcd.testing.cluster import ServerProcess
+from trioetcd.testing.cluster import ServerProcess, running_etcd, running_member
 
 pytestmark = [pytest.mark.interop]
 
@@ -88,11 +89,17 @@ class Cluster:
 
 
 @pytest.fixture
-def sides(member: ServerProcess, etcd: ServerProcess) -> Iterator[tuple[Cluster, Cluster]]:
-    """Give the member and the real etcd, each as a cluster of one."""
+def sides(etcd: ServerProcess, tmp_path: Path) -> Iterator[tuple[Cluster, Cluster]]:
+    """Give a member and a real etcd, each as a cluster of one that nobody else uses.
+
+    The session's etcd is asked for only so that its absence is handled in one place.
+    """
+    assert etcd.process.poll() is None
     with (
-        contextlib.closing(Side(member)) as subject,
-        contextlib.closing(Side(etcd)) as reference,
+        running_member(tmp_path / "ours") as ours,
+        running_etcd(tmp_path / "real") as real,
+        contextlib.closing(Side(ours)) as subject,
+        contextlib.closing(Side(real)) as reference,
     ):
         yield Cluster(subject), Cluster(reference)
 
