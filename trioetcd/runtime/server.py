@@ -361,6 +361,8 @@ class Server:
     def _turned(self, outputs: Outputs) -> None:
         """Deliver a turn's outcomes: each connection that has answers writes once."""
         self.also_turned(outputs)
+        if outputs.reloaded:  # before what came after the snapshot, of which all miss the beginning
+            self.hub.reload()
         for revision, events in outputs.published:
             self.hub.publish(revision, events)
         for start, stop in outputs.freed:
