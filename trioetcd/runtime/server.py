@@ -15,8 +15,7 @@ from typing import Final, NamedTuple, cast
 import trio
 
 from trioetcd import errors
-from trioetcd.cluster import CLUSTER_VERSION
-from trioetcd.cluster.rules import Connected
+from trioetcd.cluster import CLUSTER_VERSION, Connected
 from trioetcd.errors import EtcdError
 from trioetcd.mvcc import WatchHub, WatchSession
 from trioetcd.ports import FIRST_ROW, LAST_ROW, Backend, Clock, Entropy, Sink
