@@ -131,6 +131,14 @@ class Members:
         """Give where the other members find a member."""
         return self._urls[name][1]
 
+    def names(self) -> tuple[str, ...]:
+        """Give the members that have certificates."""
+        return tuple(self._urls)
+
+    def running(self) -> tuple[str, ...]:
+        """Give the members that have been started and have not ended."""
+        return tuple(filter(self.is_running, self._running))
+
     def is_running(self, name: str) -> bool:
         """Whether a member has been started and has not ended."""
         return name in self._running and self.servers[name].process.poll() is None
