@@ -15,8 +15,7 @@ from typing import Final, NamedTuple, cast
 import trio
 
 from trioetcd import errors
-from trioetcd.cluster import CLUSTER_VERSION
-from trioetcd.cluster.rules import Connected
+from trioetcd.cluster import CLUSTER_VERSION, Connected
 from trioetcd.errors import EtcdError
 from trioetcd.mvcc import WatchHub, WatchSession
 from trioetcd.ports import FIRST_ROW, LAST_ROW, Backend, Clock, Entropy, Sink
@@ -361,6 +360,8 @@ class Server:
     def _turned(self, outputs: Outputs) -> None:
         """Deliver a turn's outcomes: each connection that has answers writes once."""
         self.also_turned(outputs)
+        if outputs.reloaded:  # before what came after the snapshot, of which all miss the beginning
+            self.hub.reload()
         for revision, events in outputs.published:
             self.hub.publish(revision, events)
         for start, stop in outputs.freed:

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Mapping
 from typing import Final
 
 import trio
 
-__all__ = ["READ_BYTES_MAX", "ByteStream", "PrefixedStream", "shake_hands"]
+__all__ = ["READ_BYTES_MAX", "ByteStream", "PrefixedStream", "shake_hands", "tls_reason"]
 
 READ_BYTES_MAX: Final = 65_536
 """A reader takes at most this much a turn, so that one busy client cannot hold up the others."""
@@ -229,3 +230,17 @@ async def shake_hands(secure: ssl.SSLSocket, threads: trio.CapacityLimiter) -> N
             await trio.lowlevel.wait_writable(secure)
         else:
             return
+
+
+def tls_reason(error: ssl.SSLError, refused: str, reasons: Mapping[str, str]) -> str:
+    """Say in a few words why a handshake failed, without OpenSSL's file and line.
+
+    Args:
+        error: what it failed with.
+        refused: said of the other side's certificate, before what is wrong with it.
+        reasons: OpenSSL's names of reasons and what to say instead.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"{refused}: {error.verify_message}"
+    name = error.reason or ""
+    return reasons.get(name) or name.replace("_", " ").lower() or "the TLS handshake failed"
