@@ -201,16 +201,16 @@ def test_members_come_and_go(pair: Pair) -> None:
     pair.both(Side.note_joiner)
     pair.same("member add m5 --peer-urls=@m1")
     pair.same("member list")
-    pair.same("member promote @m4")
+    pair.same("member promote @m4", "m1")
     pair.same("endpoint status --cluster")
     pair.both(lambda side: side.members.start("m4", existing=True))
-    for name in ("m1", "m4"):
-        pair.same("member list -w table", name)
-    for command in ("get k0", "get k0 --consistency s", "put k0 v", "endpoint status -w table"):
+    pair.same("member list -w table")
+    # What 3.5 refuses a learner with makes etcdctl try a read again for 2.7 s: no reads here.
+    for command in ("get k0 --consistency s", "put k0 v", "endpoint status -w table"):
         pair.same(command, "m4")
     pair.same("move-leader @m4")
-    pair.same_at_last("member promote @m4", "can only promote a learner member which is in sync")
-    pair.same("member promote @m4")
+    pair.same_at_last("member promote @m4", "in sync", "m1")
+    pair.same("member promote @m4", "m1")
     pair.same("member list")
     pair.same("get k0", "m4")
     pair.same("put k0 w", "m4")
@@ -219,7 +219,7 @@ def test_members_come_and_go(pair: Pair) -> None:
         pair.same("member list")
     pair.same("member remove @m4", "m2")
     pair.same("member remove @m4")
-    pair.same("member promote @m4")
+    pair.same("member promote @m4", "m1")
     pair.same("member update @m4 --peer-urls=@m4")
     pair.same("member list")
     pair.same("get k0")
@@ -229,8 +229,9 @@ def test_members_come_and_go(pair: Pair) -> None:
 def test_a_dead_member_is_told(pair: Pair) -> None:
     """With one member killed the others serve, and everybody who asks hears which one is gone."""
     pair.both(lambda side: side.members.kill("m3"))
-    for command in ("endpoint health", "endpoint health -w table", "endpoint status"):
-        pair.same(command)
+    hasty = "--dial-timeout=300ms --command-timeout=1s"
+    for command in ("endpoint health", "endpoint status"):
+        pair.same(f"{command} {hasty}")
     pair.same("put k0 w", "m1", "m2")
     pair.same("get k0", "m2")
     pair.same("member add m5 --peer-urls=https://127.0.0.1:1")
