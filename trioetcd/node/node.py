@@ -127,7 +127,7 @@ class _Node:
         self._config = config
         self._log = log
         self._data_dir = data_dir
-        self._clock = SystemClock()
+        self._clock: SystemClock
         self._entropy = SystemEntropy()
         self._boot = self._entropy.bits(64)
         self._contexts: Contexts
@@ -136,6 +136,7 @@ class _Node:
     async def run(self) -> int:
         """Run until a signal; gives its number."""
         config = self._config
+        self._clock = SystemClock()
         self._log.info(
             "starting an etcd server",
             **{
