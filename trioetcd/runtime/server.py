@@ -46,6 +46,9 @@ SPACE_MARGIN_BYTES: Final = 64 * 1024 * 1024
 
 SIZE_SECONDS: Final = 1.0
 
+PUBLISH_SECONDS: Final = 1.0
+"""How long a member waits until the cluster knows its name; an election takes as long."""
+
 Answer = bytes | list[bytes] | None
 """A response message, its pieces, or nothing yet."""
 
@@ -316,7 +319,11 @@ class Server:
     # Running
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run the member until cancelled; `started` once it may serve."""
+        """Run the member until cancelled; `started` once it may serve.
+
+        By then the cluster knows this member's name and client URLs, so that whoever waited for
+        the member finds it in the list (as with etcd); but nobody is kept waiting if that fails.
+        """
         async with trio.open_nursery() as nursery:
             await nursery.start(self.driver.run)
             nursery.start_soon(self.cursors.run)
@@ -324,7 +331,15 @@ class Server:
             nursery.start_soon(self._housekeeping)
             while not self.replica.ready:
                 await self.driver.wait_turn()
+            with trio.move_on_after(PUBLISH_SECONDS):
+                while not self._is_published():
+                    await self.driver.wait_turn()
             task_status.started()
+
+    def _is_published(self) -> bool:
+        me = self.membership.get(self.replica.member_id)
+        config = self.replica.config
+        return me is not None and (me.name, me.client_urls) == (config.name, config.client_urls)
 
     async def _do_jobs(self) -> None:
         """Compact ranges of LevelDB one after the other, on a thread that runs C only."""
