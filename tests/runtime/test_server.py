@@ -44,6 +44,15 @@ async def test_each_connection_writes_once_a_turn() -> None:
         assert list(callers[1].answers) == list(range(1, 31, 3))
 
 
+async def test_a_member_is_listed_when_it_serves() -> None:
+    """Whoever waited until a new member serves finds its name and URLs in the cluster."""
+    async with running(Disk()) as server:
+        (member,) = server.membership.members()
+
+        config = server.replica.config
+        assert (config.name, config.client_urls) == (member.name, member.client_urls)
+
+
 async def test_too_large_commands_are_refused_exactly() -> None:
     """What fits --max-request-bytes to the byte is taken, one byte more is not."""
     caller = Caller()
