@@ -25,12 +25,12 @@ NOW = datetime.now(UTC)
 NAMES = ("a", "b", "c")
 
 
-def configure(directory: Path, *more: str) -> list[Config]:
-    """Give the settings of three members with certificates of the same two CAs."""
+def command_lines(directory: Path, *more: str) -> list[list[str]]:
+    """Give the flags of three members with certificates of the same two CAs."""
     peer_ca = pki.create_authority("peer", now=NOW, profile=Profile())
     client_ca = pki.create_authority("client", now=NOW, profile=Profile())
     peers = {name: f"https://127.0.0.1:{free_port()}" for name in NAMES}
-    made = []
+    made: list[list[str]] = []
     for name in NAMES:
         path = directory / name
         pki_files.create_member(
@@ -58,8 +58,13 @@ def configure(directory: Path, *more: str) -> list[Config]:
             "peer-key-file": path / "peer.key",
             "peer-trusted-ca-file": path / "peer-ca.crt",
         }
-        made.append(parse([f"--{flag}={value}" for flag, value in flags.items()] + [*more], {}))
+        made.append([*(f"--{flag}={value}" for flag, value in flags.items()), *more])
     return made
+
+
+def configure(directory: Path, *more: str) -> list[Config]:
+    """Give the settings of these members."""
+    return [parse(line, {}) for line in command_lines(directory, *more)]
 
 
 async def use(configs: list[Config], directory: Path, generation: int) -> None:

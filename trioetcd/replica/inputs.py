@@ -122,9 +122,16 @@ class SnapshotEnded:
 
 @dataclass(frozen=True, slots=True)
 class TransferRequested:
-    """Let another member lead (0: whoever is most up to date)."""
+    """Let another member lead.
+
+    Attributes:
+        to: the other one; 0 is the most up to date of those that are `connected`, or of all if
+            none is.
+        connected: whom messages reach, as far as is known.
+    """
 
     to: MemberID
+    connected: frozenset[MemberID] = frozenset()
 
 
 Input = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trioetcd.cluster import Membership
-from trioetcd.raft import Propose, Raft, Role
+from trioetcd.raft import Propose, Raft
 from trioetcd.replica.config import ReplicaConfig
 from trioetcd.replica.envelope import Envelope
 from trioetcd.replica.inbox import Inbox
@@ -50,7 +50,7 @@ class Peering:
         self._sequence = 0
         self._leader_since = now
 
-    def receive(self, envelopes: list[Envelope]) -> None:
+    def receive(self, envelopes: list[Envelope], now: float) -> None:
         """Take in what others say."""
         if self.deaf:
             return
@@ -59,12 +59,12 @@ class Peering:
             if envelope.to != raft.me or not self._inbox.admits(envelope):
                 continue
             message = envelope.message
-            if isinstance(message, Propose) and raft.role == Role.LEADER:
-                admitted = self._proposing.admit(message)
-                if admitted is None:
-                    continue
-                message = admitted
-            raft.step(message)
+            if not isinstance(message, Propose):
+                raft.step(message)
+                continue
+            if message.term > raft.term:
+                raft.step(message)  # whoever is asked, and leads no more, follows
+            self._proposing.receive(message, now)
 
     def speak(self, outputs: Outputs) -> None:
         """Give what others are to be told and sent now."""
@@ -78,12 +78,21 @@ class Peering:
         outputs.snapshots = raft.take_snapshots()
         outputs.expelled = self._membership.is_removed(me)
 
-    def transfer(self, to: MemberID) -> None:
-        """Hand leadership over to a voter; 0 is the one whose log is longest."""
+    def transfer(self, to: MemberID, connected: frozenset[MemberID]) -> None:
+        """Hand leadership over to a voter; 0 is the one that is connected and has most of the log.
+
+        Args:
+            to: the voter, or 0.
+            connected: whom messages reach.
+        """
         raft = self._raft
         if not to:
             others = [voter for voter in self._membership.voters() if voter != raft.me]
-            to = max(others, key=lambda voter: raft.match.get(voter, 0), default=raft.me)
+            to = max(
+                others,
+                key=lambda voter: (voter in connected, raft.match.get(voter, 0)),
+                default=raft.me,
+            )
         raft.transfer(to)
 
     def has_caught_up(self, now: float) -> bool:

@@ -227,11 +227,11 @@ class Replica:
                 case Stopped():
                     self._on_stopped(outputs)
                 case Received():
-                    self._peering.receive(entry.envelopes)
+                    self._peering.receive(entry.envelopes, now)
                 case Unreachable():
                     self._raft.report_unreachable(entry.peer)
                 case TransferRequested():
-                    self._peering.transfer(entry.to)
+                    self._peering.transfer(entry.to, entry.connected)
                 case SnapshotSent():
                     self._raft.report_snapshot(entry.peer, ok=entry.ok)
                 case SnapshotOffered():
@@ -257,7 +257,7 @@ class Replica:
             self._cut(now, outputs)
         self._confirm_reads(now, outputs)
         raft = self._raft
-        if raft.progress or not raft.sole_voter:
+        if not raft.sole_voter or raft.progress or raft.outbox:
             self._follow_up(now, outputs)
         return outputs
 
@@ -295,6 +295,7 @@ class Replica:
 
     def _on_stopped(self, outputs: Outputs) -> None:
         self._proposing.stopped = True
+        self._proposing.drop_held(outputs, STOPPED)
         outputs.resolved.extend(self._pending.fail(STOPPED))
         outputs.resolved.extend(self._reads.fail(STOPPED))
 
@@ -333,6 +334,7 @@ class Replica:
 
     def _follow_up(self, now: float, outputs: Outputs) -> None:
         """Do what is to be done at the end of a step because there are others."""
+        self._proposing.go_on(now, outputs)
         self._peering.speak(outputs)
         if self._leading and self._raft.role != Role.LEADER:
             self._leading = False

@@ -28,7 +28,7 @@ from trioetcd.runtime.waiter import Waiter
 from trioetcd.runtime.watch_feed import WatchStream, feed
 from trioetcd.schema import fastpath, messages
 from trioetcd.statemachine import HEAD, CommandKind
-from trioetcd.values import INT64_MAX
+from trioetcd.values import INT64_MAX, MemberID
 
 __all__ = [
     "STORAGE_VERSION",
@@ -45,6 +45,9 @@ SPACE_MARGIN_BYTES: Final = 64 * 1024 * 1024
 """Below this much room the cost of each write is counted; the size is looked at every second."""
 
 SIZE_SECONDS: Final = 1.0
+
+HAND_OVER_SECONDS: Final = 0.5
+"""How long a leader that ends waits for the next one to lead."""
 
 PUBLISH_SECONDS: Final = 1.0
 """How long a member waits until the cluster knows its name; an election takes as long."""
@@ -363,6 +366,24 @@ class Server:
     async def wait_stopped(self) -> None:
         """Wait until the member stops serving."""
         await self._stopped.wait()
+
+    async def hand_over(self) -> MemberID:
+        """Let another voter lead, if this member leads others, and wait for it, but not long.
+
+        Requests are taken meanwhile; what cannot be done here goes on to the one that leads next.
+
+        Returns:
+            Who leads now; this member if it leads nobody else, or nobody else could; 0 if nobody
+            is known to.
+        """
+        replica = self.replica
+        me = replica.member_id
+        if replica.leader == me and self.membership.voters() != (me,):
+            self.driver.put_in(TransferRequested(MemberID(0), frozenset(self.connected())))
+            with trio.move_on_after(HAND_OVER_SECONDS):
+                while replica.leader in {me, MemberID(0)}:
+                    await self.driver.wait_turn()
+        return replica.leader
 
     def stop_serving(self) -> None:
         """Take no more proposals; streams that wait for the end see it."""
