@@ -72,6 +72,26 @@ class Cluster:
             member.initial_cluster = everybody
 
     @property
+    def endpoint(self) -> str:
+        """The client URLs of all members, with commas between."""
+        return ",".join(member.endpoint for member in self.members)
+
+    @property
+    def ca(self) -> Path:
+        """Who signed the members' certificates for clients."""
+        return self.members[0].ca
+
+    @property
+    def cert(self) -> Path:
+        """A client's certificate."""
+        return self.members[0].cert
+
+    @property
+    def key(self) -> Path:
+        """Its key."""
+        return self.members[0].key
+
+    @property
     def places(self) -> range:
         """The members' places: 0, 1, 2."""
         return range(len(self.members))
