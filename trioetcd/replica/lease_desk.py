@@ -62,6 +62,7 @@ class LeaseDesk:
 
     Attributes:
         messages: what other members are to be told now.
+        busy: whether `go_on` and `collect` may have anything to do.
 
     Args:
         raft: who leads.
@@ -72,6 +73,7 @@ class LeaseDesk:
 
     def __init__(self, raft: Raft, lessor: Lessor, reads: Reads, *, timeout: float) -> None:
         self.messages: list[Question] = []
+        self.busy = False
         self._raft = raft
         self._lessor = lessor
         self._reads = reads
@@ -84,11 +86,6 @@ class LeaseDesk:
         self._confirming = 0
         self._told: list[tuple[Ticket, int | None]] = []
 
-    @property
-    def busy(self) -> bool:
-        """Whether `go_on` and `collect` have anything to do."""
-        return bool(self._waiting or self._confirming or self._told)
-
     # -- who asks ----------------------------------------------------------------------------
 
     def ask(
@@ -100,6 +97,7 @@ class LeaseDesk:
         if refusal is not None:
             outputs.resolved.append((asked.ticket, EtcdError(refusal)))
             return
+        self.busy = True
         self._count += 1
         until = now + self._timeout
         self._waiting[self._count] = _Waiting(asked.ticket, asked.lease, asked.renew, until)
@@ -170,12 +168,14 @@ class LeaseDesk:
             self._confirm(_Confirming(member, context, lease, renew), now)
 
     def _confirm(self, confirming: _Confirming, now: float) -> None:
+        self.busy = True
         self._confirming += 1
         self._reads.add([confirming], now)
 
     def _answered(self, context: int, seconds: int | None) -> None:
         waiting = self._forget(context)
         if waiting is not None:
+            self.busy = True
             self._told.append((waiting.ticket, seconds))
 
     def collect(self, outputs: Outputs, now: float) -> None:
@@ -191,6 +191,7 @@ class LeaseDesk:
                     outputs.readable.append(ticket)
         if self._told:
             outputs.leases, self._told = self._told, []
+        self.busy = bool(self._waiting or self._confirming)
 
     def _takes_back(self, ticket: Ticket) -> bool:
         mine = isinstance(ticket, _Confirming)
