@@ -64,7 +64,8 @@ class Proposing:
         self._member_id = raft.me
         self._boot = boot
         self._publish_at = -math.inf
-        self._forwarding = Forwarding(pending.waiting, patience=config.election_seconds)
+        # After so long without a leader every member that may campaign has done so.
+        self._forwarding = Forwarding(pending.waiting, patience=2 * config.election_seconds)
         self._gives_way = False
 
     def propose(self, proposals: list[Proposal], now: float, outputs: Outputs) -> None:
