@@ -155,10 +155,7 @@ class Cluster:
         """Wait until all members have the same revision, and compare their hashes.
 
         Returns:
-            What differs; empty when all are equal.
-
-        Raises:
-            RpcFailedError: a member does not answer.
+            What differs, or who did not answer; empty when all are equal.
         """
         end = time.monotonic() + seconds
         while True:
@@ -167,7 +164,7 @@ class Cluster:
             if None not in revisions and len(set(revisions)) == 1:
                 revision = revisions[0] or 0
                 hashes = [self._hash(place, revision) for place in self.places]
-                if len(set(hashes)) == 1:
+                if len(set(hashes)) == 1 and None not in hashes:
                     return ""
                 # a compaction reaches the members one after the other
                 if time.monotonic() > end:
