@@ -47,14 +47,14 @@ class Cluster:
     ) -> None:
         self.target = target
         self.root = root
-        credentials = _credentials(target, root)
+        self.credentials = _credentials(target, root)
         self.members = [
             Member(
                 target,
                 root / name,
                 name=name,
                 data_dir=data_dirs[at] if data_dirs else None,
-                credentials=credentials[at],
+                credentials=self.credentials[at],
                 flags=flags,
             )
             for at, name in enumerate(NAMES)
