@@ -41,6 +41,9 @@ PAUSE_SECONDS: Final = (0.2, 1.0)
 LAST_SECONDS: Final = 15.0
 """So soon after the last fault every member must take writes and have told all watchers."""
 COMPACT_SECONDS: Final = 0.3
+TOLD: Final = 3
+"""So many sentences of one run are printed, the rest is kept in a file; the run counts once."""
+SENTENCE: Final = 800
 ACKNOWLEDGED_MIN: Final = 20
 SNAPSHOTS: Final = (50, 100, 1000)
 TIMES: Final = ((100, 1000), (100, 1000), (100, 520), (30, 300))
@@ -105,8 +108,11 @@ class Run:
             self._cluster.close()
         found += judge(self._history)
         self._count()
-        for sentence in found:
-            self._outcome.violated(self._seed, f"{self._what}: {sentence}"[:2000])
+        told = [sentence[:SENTENCE] for sentence in found[:TOLD]]
+        if len(found) > TOLD:
+            told.append(f"and {len(found) - TOLD} more, see {BUILD.name}/{self._seed}")
+        if told:
+            self._outcome.violated(self._seed, f"{self._what}: " + "; ".join(told))
         print(
             f"   {self._seed}: {self._what}: {len(self._history.operations)} requests", flush=True
         )
