@@ -25,7 +25,7 @@ from tests.proof.history import History
 from tests.proof.judge import judge
 from tests.proof.member import NotReadyError
 from tests.proof.outcome import Budget, Options, Outcome, run
-from tests.proof.proxy import Proxy, owner_of
+from tests.proof.proxy import Proxy
 from tests.proof.spectators import Spectators
 from tests.proof.traffic import KEYS, MIXES, UNANSWERED, Agent
 from trioetcd.client import Client, open_client
@@ -125,9 +125,7 @@ class Run:
         members = cluster.members
         proxy = Proxy(
             [member.peer_port for member in members],
-            lambda port: owner_of(
-                port, {at: member.pid for at, member in enumerate(members) if member.running()}
-            ),
+            cluster.owner_of,
             random.Random(f"{seed} proxy"),
         )
         tls = client_tls(cacert=members[0].ca, cert=members[0].cert, key=members[0].key)

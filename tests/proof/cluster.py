@@ -18,6 +18,7 @@ from typing import Final
 
 from tests.proof.kv import Client, Hash, RpcFailedError, Status
 from tests.proof.member import Credentials, Member, NotReadyError, etcd_credentials
+from tests.proof.proxy import owner_of
 
 __all__ = ["Cluster"]
 
@@ -95,6 +96,11 @@ class Cluster:
                 member.process.kill()
         for member in chosen:
             member.kill()
+
+    def owner_of(self, port: int) -> int | None:
+        """Give the place of the member whose connection begins at a local port, if it is one's."""
+        running = {at: member.pid for at, member in enumerate(self.members) if member.running()}
+        return owner_of(port, running)
 
     def pause(self, place: int) -> None:
         """Stop a member's clock, so to say (SIGSTOP)."""
