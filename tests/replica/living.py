@@ -11,6 +11,7 @@ from trioetcd.raft import ConfState
 from trioetcd.replica import (
     Envelope,
     Input,
+    LeaseAsked,
     Persisted,
     Proposed,
     Received,
@@ -45,7 +46,8 @@ class Living:
     Attributes:
         cut: members that nothing reaches and that reach nobody.
         loses: says which messages are lost.
-        outcomes: what became of proposals, by ticket, and when.
+        outcomes: what became of proposals, by ticket.
+        leases: what was told of leases, by ticket.
     """
 
     def __init__(self, members: Iterable[Member]) -> None:
@@ -54,6 +56,7 @@ class Living:
         self.cut: set[MemberID] = set()
         self.loses: Callable[[Envelope], bool] = lambda _envelope: False
         self.outcomes: dict[object, Outcome] = {}
+        self.leases: dict[object, int | None] = {}
         self.replicas: dict[MemberID, Replica] = {}
         self._disks: dict[MemberID, MemoryBackend] = {}
         self._writing: dict[MemberID, PreparedBatch] = {}
@@ -121,6 +124,7 @@ class Living:
             elif outputs.more:
                 self._inputs[number].append(Tick(self.now))
             self.outcomes.update(dict(outputs.resolved))
+            self.leases.update(dict(outputs.leases))
             mail += outputs.sends
             for peer in outputs.snapshots:
                 self._transfer(number, peer)
@@ -162,6 +166,12 @@ class Living:
         """Propose, and let no time pass; gives the ticket."""
         ticket = object()
         self.give(at, Proposed([(ticket, kind, payload)]))
+        return ticket
+
+    def ask_lease(self, at: MemberID, lease: int, *, renew: bool) -> object:
+        """Ask how long a lease lives, and let no time pass; gives the ticket."""
+        ticket = object()
+        self.give(at, LeaseAsked(ticket, lease, renew))
         return ticket
 
     def give(self, at: MemberID, *inputs: Input) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.replica.living import A, B, C, Living, done, member, others, refusal
-from tests.replica.states import FOLLOWER, LEADER, follower
+from tests.replica.states import FOLLOWER, LEADER, follower, follower_disk
 from trioetcd import errors
 from trioetcd.cluster import Removal, encode_change
 from trioetcd.raft import AppendEntries, Heartbeat, Propose, TimeoutNow
@@ -172,15 +172,11 @@ def test_a_leader_of_two_whose_other_one_is_away_stays() -> None:
 # -- sizes -----------------------------------------------------------------------------------
 
 
-def led() -> Follower:
-    return Follower()
-
-
 class Follower:
     """The second of two members, which knows its leader."""
 
-    def __init__(self) -> None:
-        self.member = follower()
+    def __init__(self, *, is_learner: bool = False) -> None:
+        self.member = follower(follower_disk(is_learner=is_learner))
         self.sequence = 0
         self.hear(Heartbeat(FOLLOWER, LEADER, Term(2), Index(0), 0))
         self.member.settle()
@@ -201,7 +197,7 @@ class Follower:
 
 def test_many_commands_are_sent_on_in_portions() -> None:
     """No message is much longer than a mebibyte; all commands are there once, in order."""
-    sent = led().propose(100, 300_000)
+    sent = Follower().propose(100, 300_000)
     sizes = [sum(map(len, message.datas)) for message in sent]
     datas = [data for message in sent for data in message.datas]
     keys = [messages.PutRequest.FromString(data[HEAD_SIZE:]).key for data in datas]
@@ -212,12 +208,12 @@ def test_many_commands_are_sent_on_in_portions() -> None:
 
 def test_a_long_command_goes_alone() -> None:
     """One that is longer than a portion is sent as it is."""
-    assert [1, 1, 1] == [len(message.datas) for message in led().propose(3, 2_000_000)]
+    assert [1, 1, 1] == [len(message.datas) for message in Follower().propose(3, 2_000_000)]
 
 
 def test_what_is_under_way_is_bounded() -> None:
     """More than a link can hold is refused, not lost; room comes with the answers."""
-    following = led()
+    following = Follower()
     member = following.member
     for _ in range(8):
         following.propose(10, 500_000)
@@ -231,7 +227,7 @@ def test_what_is_under_way_is_bounded() -> None:
 
 def test_what_is_no_command_is_not_taken() -> None:
     """Bytes that cannot be a command are dropped wherever they come from."""
-    following = led()
+    following = Follower()
     for datas in ([], [b""], [b"x" * 40], [b"\x01"]):
         assert not [
             each

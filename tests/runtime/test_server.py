@@ -13,6 +13,7 @@ from trioetcd.api.router import Router
 from trioetcd.errors import EtcdError
 from trioetcd.mvcc import WatchSession
 from trioetcd.replica import Outputs, SnapshotEnded, SnapshotOffered, SnapshotPiece
+from trioetcd.runtime.renewing import renew
 from trioetcd.runtime.server import SPACE_MARGIN_BYTES, ServerLimits
 from trioetcd.schema import messages
 from trioetcd.statemachine import HEAD, CommandKind
@@ -166,7 +167,7 @@ async def test_leases_are_drawn_and_renewed() -> None:
         server.propose(caller, 1, CommandKind.LEASE_GRANT, request)
         await caller.wait(1)
 
-        assert (30, 0) == (await server.renew(5), await server.renew(6))
+        assert (30, 0) == (await renew(server, 5), await renew(server, 6))
         assert all(0 < server.draw_lease_id() < 2**63 for _ in range(50))
 
 

@@ -12,6 +12,7 @@ from trioetcd.values import MemberID, Term
 __all__ = [
     "BarrierRequested",
     "Input",
+    "LeaseAsked",
     "Persisted",
     "Proposal",
     "Proposed",
@@ -61,6 +62,15 @@ class ReadRequested:
     """These want to know when a linearizable read may be answered from the store."""
 
     tickets: list[Ticket]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseAsked:
+    """This one wants to know how long a lease lives (`Outputs.leases`), renewed or not."""
+
+    ticket: Ticket
+    lease: int
+    renew: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +156,7 @@ Input = (
     | Proposed
     | Persisted
     | ReadRequested
+    | LeaseAsked
     | BarrierRequested
     | Stopped
 )

@@ -97,7 +97,12 @@ class Proposing:
                 waiting[counter] = ticket
         pending.counter = counter
         pending.stamp(now)
-        self._take(datas, size, changes_members=conf_change)
+        raft = self._raft
+        leads = raft.role == Role.LEADER and not self._forwarding.held
+        if leads and not conf_change and raft.propose(datas):
+            self.waiting_bytes += size  # as nearly always
+        else:
+            self._take(datas, size, changes_members=conf_change)
 
     def _take(self, datas: list[bytes], size: int, *, changes_members: bool) -> None:
         """Append commands, send them on, or hold them, whichever can be done."""
@@ -176,13 +181,14 @@ class Proposing:
             return 0
         raft, forwarding = self._raft, self._forwarding
         config = self._config
-        size = self.waiting_bytes + forwarding.size()
+        size = self.waiting_bytes + forwarding.held_bytes
         if raft.role != Role.LEADER:
             if self.refusal() is not None:
                 return 0
             if not (raft.leader or forwarding.expects_leader(now)):
                 return 0
-            size *= 2  # the lane that leads to the leader holds no more, and has its overhead
+            # The lane that leads to the leader holds no more, and has its overhead.
+            size = 2 * forwarding.size()
         log = raft.log
         if log.commit - log.applied > config.gap_max:
             return 0

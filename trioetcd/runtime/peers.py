@@ -11,7 +11,6 @@ from typing import Final, NamedTuple, Protocol
 
 import trio
 
-from trioetcd import raft
 from trioetcd.cluster import Member
 from trioetcd.ports import Entropy
 from trioetcd.runtime.metrics import Metrics
@@ -22,7 +21,7 @@ from trioetcd.transport.streams import ByteStream
 from trioetcd.url import parse_url
 from trioetcd.values import SERVER_VERSION, ClusterID, MemberID
 from trioetcd.wire.limits import PeerLimits
-from trioetcd.wire.peer import Hello, Numbered, Purpose, Refusal, Welcome
+from trioetcd.wire.peer import Hello, Numbered, PeerMessage, Purpose, Refusal, Welcome
 
 __all__ = ["Addressed", "Dial", "LocalMember", "MembershipView", "Peers", "addresses_of"]
 
@@ -73,7 +72,7 @@ class MembershipView(Protocol):
 
 
 class Addressed(Protocol):
-    """A message of Raft on its way, as `replica.Outputs.sends` has them."""
+    """A message on its way, as `replica.Outputs.sends` has them."""
 
     @property
     def to(self) -> MemberID:
@@ -84,7 +83,7 @@ class Addressed(Protocol):
         """Its number."""
 
     @property
-    def message(self) -> raft.Message:
+    def message(self) -> PeerMessage:
         """Itself."""
 
 

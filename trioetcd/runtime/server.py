@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple, cast
 
 import trio
@@ -19,7 +20,7 @@ from trioetcd.cluster import CLUSTER_VERSION, Connected
 from trioetcd.errors import EtcdError
 from trioetcd.mvcc import WatchHub, WatchSession
 from trioetcd.ports import FIRST_ROW, LAST_ROW, Backend, Clock, Entropy, Sink
-from trioetcd.replica import Outputs, Replica, TransferRequested
+from trioetcd.replica import LeaseAsked, Outputs, Replica, TransferRequested
 from trioetcd.runtime.cursors import Cursors
 from trioetcd.runtime.driver import Driver
 from trioetcd.runtime.metrics import Metrics
@@ -57,6 +58,10 @@ Answer = bytes | list[bytes] | None
 
 Ticket = tuple[Sink, int, Callable[[], Answer] | None]
 """Who waits, for which call, and what to read when the store is current (if it is a read)."""
+
+
+LeaseTicket = tuple[Sink, int, Callable[[int | None], Answer]]
+"""Who waits, for which call, and how the answer is made of the seconds that are left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,25 +231,30 @@ class Server:
             if 0 < lease <= INT64_MAX and lease not in self.lessor:
                 return lease
 
-    async def renew(self, lease: int) -> int:
-        """Renew a lease on this leader's clock; 0 if nobody knows it.
+    def ask_leader(
+        self,
+        caller: Sink,
+        call: int,
+        lease: int,
+        make: Callable[[int | None], Answer],
+        *,
+        renew: bool,
+    ) -> None:
+        """Ask who leads, the leader itself too, how long a lease lives.
 
-        A leader that has been deposed without knowing it must not promise time that its successor
-        does not give, so others confirm first that it leads.
+        Args:
+            caller: who waits.
+            call: for which call.
+            lease: the lease.
+            make: given the seconds that are left, or None for no such lease; makes the answer.
+            renew: whether the lease is to have its full time again first.
 
         Raises:
-            EtcdError: this member does not lead, or nobody confirmed that it does.
+            EtcdError: this member stops.
         """
-        await self.wait_current()
-        try:
-            return self.lessor.renew(lease, self.now())
-        except EtcdError as error:
-            if error.row is errors.LEASE_NOT_FOUND:
-                return 0
-            if error.row is errors.NOT_PRIMARY_LESSOR:
-                # A client that hears this asks again, and sooner or later it asks the leader.
-                raise EtcdError(errors.LEADER_CHANGED) from None
-            raise
+        if self._stopping:
+            raise EtcdError(errors.STOPPED)
+        self.driver.put_in(LeaseAsked((caller, call, make), lease, renew))
 
     # Watches
 
@@ -404,7 +414,7 @@ class Server:
             self.hub.publish(revision, events)
         for start, stop in outputs.freed:
             self._give_back(start, stop, _nothing)
-        if outputs.resolved or outputs.readable:
+        if outputs.resolved or outputs.readable or outputs.leases:
             self._answer(outputs)
         if not entries_first:
             self.also_turned(outputs)
@@ -433,6 +443,10 @@ class Server:
             caller, call, read = cast("Ticket", ticket)
             assert read is not None
             self.deliver(caller, call, read)
+            sinks[id(caller)] = caller
+        for ticket, seconds in outputs.leases:
+            caller, call, make = cast("LeaseTicket", ticket)
+            self.deliver(caller, call, partial(make, seconds))
             sinks[id(caller)] = caller
         for caller in sinks.values():
             caller.flush()

@@ -40,6 +40,7 @@ from trioetcd.wire.peer_frames import (
 )
 from trioetcd.wire.peer_messages import (
     Numbered,
+    PeerMessage,
     decode_message,
     encode_message,
     item_count,
@@ -58,6 +59,7 @@ __all__ = [
     "OtherVersion",
     "PeerDialler",
     "PeerListener",
+    "PeerMessage",
     "Purpose",
     "Refusal",
     "Refused",
@@ -73,7 +75,7 @@ _GREETING, _ASKED, _WELCOMED, _OFFERED, _TAKING, _ENDED, _OVER = range(7)
 
 
 class Messages(NamedTuple):
-    """Messages of Raft, in the order in which they were sent; at least one."""
+    """Messages, in the order in which they were sent; at least one."""
 
     messages: list[Numbered]
 
