@@ -31,6 +31,10 @@ ROOT = Path(__file__).resolve().parents[2]
     [
         ("kill", ["--cycles=4"]),
         ("power", ["--cycles=4"]),
+        ("cluster_kill", ["--cycles=2"]),
+        ("cluster_power", ["--cycles=2"]),
+        ("chaos", ["--cycles=2"]),
+        ("catch_up", ["--only=few"]),
         ("faulty_disk", ["--cycles=4"]),
         ("sync_order", ["--cycles=40"]),
         ("bitflip", ["--cycles=60"]),

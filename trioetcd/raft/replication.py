@@ -277,7 +277,11 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
         )
         return
     last = log.append_groups(prev, groups)
-    log.commit_to(min(message.commit, last))
+    moved = log.commit_to(min(message.commit, last))
+    if moved and not groups and last <= state.acknowledged:
+        # The leader only told how far it has committed, and has been told of everything else. If
+        # it has not heard that, it asks again, without any news, and that is answered.
+        return
     _accept(state, last)
 
 

@@ -98,8 +98,8 @@ class Server:
 
     Attributes:
         transfers: those who wait for another leader.
-        also_turned: given the outputs of each turn first: what is for the peers leaves before
-            anybody is answered.
+        also_turned: given the outputs of each turn: before anybody is answered if there are
+            entries for the peers, whose disks should begin, and after that otherwise.
         connected: gives the other members that this one is connected to, and for how many
             seconds it has been; nobody, until whoever keeps the connections says otherwise.
         wall: gives the seconds since 1970.
@@ -405,7 +405,9 @@ class Server:
 
     def _turned(self, outputs: Outputs) -> None:
         """Deliver a turn's outcomes: each connection that has answers writes once."""
-        self.also_turned(outputs)
+        entries_first = outputs.persist is not None
+        if entries_first:
+            self.also_turned(outputs)
         if outputs.reloaded:  # before what came after the snapshot, of which all miss the beginning
             self.hub.reload()
         for revision, events in outputs.published:
@@ -414,6 +416,8 @@ class Server:
             self._give_back(start, stop, _nothing)
         if outputs.resolved or outputs.readable or outputs.leases:
             self._answer(outputs)
+        if not entries_first:
+            self.also_turned(outputs)
         if self.transfers.waiting:
             self.transfers.turned(leader=self.replica.leader, now=self.now())
         if self._after_compaction and not self.store.compaction.pending:

@@ -153,7 +153,10 @@ _READERS: Final[dict[FieldKind, Callable[[Value], object]]] = {
     FieldKind.GROUPS: _groups_in,
     FieldKind.DATAS: _datas_in,
 }
-_BY_KIND: Final = {row.kind: row for row in MESSAGES}
+# Looked up once: a key that is a member of an enumeration is hashed by Python.
+_BY_KIND: Final = {
+    row.kind: (row.cls, tuple(_READERS[kind] for _, kind in row.fields)) for row in MESSAGES
+}
 _KINDS: Final = {row.cls: row.kind for row in MESSAGES}
 
 
@@ -177,21 +180,18 @@ def decode_message(value: Value, *, sender: MemberID, to: MemberID) -> Numbered:
     items = as_array(value)
     if len(items) < _HEAD_ITEMS:
         raise RemoteProtocolError("a message without sequence, kind and term")
-    row = _BY_KIND.get(as_number(items[1], 8))
+    sequence, kind, term, *fields = items
+    row = _BY_KIND.get(as_number(kind, 8))
     if row is None:
         raise RemoteProtocolError("a message of no known kind")
-    if len(items) != _HEAD_ITEMS + len(row.fields):
-        raise RemoteProtocolError(f"a message of kind {row.kind} has {len(row.fields)} fields")
-    fields = zip(row.fields, items[_HEAD_ITEMS:], strict=True)
-    message = row.cls(
-        to,
-        sender,
-        Term(as_number(items[2], COUNT_BITS)),
-        *(_READERS[kind](item) for (_, kind), item in fields),
-    )
+    cls, readers = row
+    if len(fields) != len(readers):
+        raise RemoteProtocolError(f"a message of kind {kind!r} has {len(readers)} fields")
+    read = [reader(field) for reader, field in zip(readers, fields, strict=True)]
+    message = cls(to, sender, Term(as_number(term, COUNT_BITS)), *read)
     if isinstance(message, raft.AppendEntries) and message.groups:
         _check_order(message)
-    return Numbered(as_number(items[0], COUNT_BITS), message)
+    return Numbered(as_number(sequence, COUNT_BITS), message)
 
 
 def _check_order(message: raft.AppendEntries) -> None:
