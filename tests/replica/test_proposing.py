@@ -89,16 +89,27 @@ def test_without_any_leader_held_commands_are_refused_and_never_done() -> None:
 
 
 def test_what_was_sent_to_a_leader_that_vanished_ends_with_time() -> None:
-    """Nobody knows whether it was done: etcd's answer comes after a request's time, not later."""
+    """Nobody knows whether it was done: etcd's answers come after a request's time, not later.
+
+    What came shortly before the next leader is told why.
+    """
     living = Living([member(A), member(B), member(C)])
     leader = living.lead()
     survivor = others(leader, A, B, C)[0]
     living.cut = {leader}
-    ticket = living.ask(survivor, PUT, put(b"k"))
-    living.pass_time(6.8)
-    assert ticket not in living.outcomes
-    living.pass_time(0.4)
-    assert errors.TIMEOUT.name == refusal(living.outcomes[ticket])
+    early = living.ask(survivor, PUT, put(b"k"))
+    living.pass_time(0.9)
+    late = living.ask(survivor, PUT, put(b"k"))
+    seconds = 0.9
+    while living.replicas[survivor].leader in {leader, 0}:
+        living.pass_time(0.1)
+        seconds += 0.1
+    living.pass_time(6.8 - seconds)
+    assert not {early, late} & living.outcomes.keys()
+    living.pass_time(1.3)
+    rows = [refusal(living.outcomes[ticket]) for ticket in (early, late)]
+    lately = errors.TIMEOUT_DUE_TO_LEADER_FAIL.name
+    assert [lately if seconds < 2.0 else errors.TIMEOUT.name, lately] == rows
 
 
 def test_who_stops_keeps_nobody_waiting() -> None:
