@@ -8,7 +8,7 @@ from tests.replica.living import A, B, C, Living, done, member, others, refusal
 from tests.replica.states import FOLLOWER, LEADER, follower, follower_disk
 from trioetcd import errors
 from trioetcd.cluster import Removal, encode_change
-from trioetcd.raft import AppendEntries, Heartbeat, Propose, TimeoutNow
+from trioetcd.raft import AppendEntries, AppendEntriesReply, Heartbeat, Propose, TimeoutNow
 from trioetcd.replica import Envelope, Proposed, Received, Stopped, TransferRequested
 from trioetcd.schema import messages
 from trioetcd.statemachine import HEAD_SIZE, CommandKind
@@ -137,6 +137,19 @@ def test_a_leader_of_two_that_is_removed_lets_the_other_lead_first(*, at_leader:
     done(living.do(leader if at_leader else staying, Removal(leader)))
     assert living.replicas[leader].membership.is_removed(leader)
     living.cut = {leader}
+    done(living.put(staying))
+
+
+def test_a_member_that_removes_itself_answers() -> None:
+    """Whoever was asked hears that it is done, though nobody waits for its acknowledgement."""
+    living = Living([member(A), member(B), member(C)])
+    leader = living.lead()
+    gone, staying = others(leader, A, B, C)
+    living.loses = lambda envelope: (
+        envelope.sender == gone and isinstance(envelope.message, AppendEntriesReply)
+    )
+    done(living.do(gone, Removal(gone)))
+    assert living.replicas[gone].membership.is_removed(gone)
     done(living.put(staying))
 
 
