@@ -197,11 +197,12 @@ class Driver:
             assert writer is not None
             self._writing = True
             writer.write(persist.number, self._backend.prepare(persist.rows))
+        # First what the peers' disks wait for, and answers; with those leaves what else there is.
+        self._turned(outputs)
         if self._flushes:
             flushes, self._flushes = self._flushes, []
             for flush in flushes:
                 flush()
-        self._turned(outputs)
         self._more = outputs.more
         if outputs.more:
             self._event.set()
