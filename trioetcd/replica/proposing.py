@@ -64,8 +64,13 @@ class Proposing:
         self._member_id = raft.me
         self._boot = boot
         self._publish_at = -math.inf
-        self._forwarding = Forwarding(pending.waiting, patience=config.election_seconds)
+        # After so long without a leader every member that may campaign has done so.
+        self._forwarding = Forwarding(pending.waiting, patience=2 * config.election_seconds)
         self._gives_way = False
+
+    def expire(self, now: float, outputs: Outputs) -> None:
+        """Give up on commands that nobody has answered in time."""
+        outputs.resolved.extend(self._pending.expire(now, self._forwarding.led_since))
 
     def propose(self, proposals: list[Proposal], now: float, outputs: Outputs) -> None:
         """Take clients' commands, as many as there is room for."""
@@ -140,8 +145,7 @@ class Proposing:
     def go_on(self, now: float, outputs: Outputs) -> None:
         """Let what was held go to who leads now; without a leader, give up after a while."""
         raft, forwarding = self._raft, self._forwarding
-        if raft.leader:
-            forwarding.led(now)
+        forwarding.led(raft.leader, now)
         if not forwarding.held or raft.transferee:
             return
         if not raft.leader:
