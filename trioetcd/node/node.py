@@ -47,7 +47,7 @@ from trioetcd.url import Url
 from trioetcd.values import SERVER_VERSION
 from trioetcd.wire import Limits
 
-__all__ = ["CannotStart", "run"]
+__all__ = ["CannotStart", "Node", "run"]
 
 _UMASK: Final = 0o077
 """LevelDB makes its files without asking; nobody else may read them."""
@@ -87,7 +87,7 @@ def run(config: Config) -> int:
         for warning in config.warnings:
             log.warn(warning)
         with _refusals(log), closing(DataDir.open(config.data_path)) as data_dir:
-            node = _Node(config, log, data_dir)
+            node = Node(config, log, data_dir)
             received = trio.run(node.run, strict_exception_groups=True)
     if received:
         signal.signal(received, signal.SIG_DFL)
@@ -121,7 +121,7 @@ def _exit_code(failure: BaseException) -> int:
     return 1
 
 
-class _Node:
+class Node:
     """The life of one member, from its open data directory to the signal that ends it."""
 
     def __init__(
