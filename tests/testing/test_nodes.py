@@ -189,6 +189,22 @@ async def test_a_batch_is_written_when_its_time_has_come(
     assert second.written
 
 
+async def test_a_stalled_write_is_late_and_the_next_is_not(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A stall holds up one batch for its seconds."""
+    disk = SlowDisk(Random(1), seconds=0.01)
+    disk.stall_seconds = 5.0
+    ends = []
+    for number in (1, 2):
+        disk.write(number, Batch())
+        await disk.wait_written()
+        ends.append(trio.current_time())
+
+    assert ends[0] >= 5.0
+    assert ends[1] - ends[0] < 1.0
+
+
 async def test_a_dying_disk_writes_nothing(autojump_clock: trio.testing.MockClock) -> None:
     """A killed process's batches are lost; a failed write is told, and nothing follows it."""
     for lost in (True, False):

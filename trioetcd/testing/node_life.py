@@ -7,6 +7,7 @@ The node is `trioetcd.node.node.Node` as it is, with its data directory and Leve
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -165,12 +166,20 @@ class NodeLife:
         if not ended.is_set():  # it had nothing to write
             await self.kill()
 
+    async def stall_disk(self) -> None:
+        """Let its next write take longer than anybody has patience."""
+        self._disk.stall_seconds = self._random.uniform(1, 10)
+        await trio.lowlevel.checkpoint()
+
     async def _wait_ended(self, told: str, seconds: float) -> None:
         ended = self._ended
         with trio.move_on_after(seconds):
             await ended.wait()
         if not ended.is_set():
-            raise Violation(f"{self.name} was {told} and has not ended after {seconds:g} s")
+            sentence = f"{self.name} was {told} and has not ended after {seconds:g} s"
+            # Told at once: what does not end when it is cancelled may keep the run from its end.
+            sys.stderr.write(f"VIOLATION: {sentence}\n")
+            raise Violation(sentence)
 
     async def _signalled(self) -> int:
         self._hears = True

@@ -13,6 +13,7 @@ and real time are not quite kept out (the slices of a turn), so a replay may nee
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import socket
 import sys
@@ -56,10 +57,13 @@ HEAL_SECONDS: Final = 20.0
 LATE_SECONDS: Final = 8.0
 """How long a put that was not answered may still be under way: a member gives up after 7 s."""
 
+HANG_SECONDS: Final = 300.0
+"""A run of so many real seconds does not end any more: the process ends with a traceback."""
+
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in it
 """Where a sync costs nothing: how long it takes is the plan's."""
 
-FAULTS: Final = ("cut", "hold", "part", "stop", "cancel", "kill", "disk", "move")
+FAULTS: Final = ("cut", "hold", "part", "stop", "cancel", "kill", "disk", "stall", "move")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +189,11 @@ class _Run:
             "cut": self._cut,
             "hold": self._hold,
             "part": self._part,
-            "stop": partial(self._end, NodeLife.stop),
-            "cancel": partial(self._end, NodeLife.cancel),
-            "kill": partial(self._end, NodeLife.kill),
-            "disk": partial(self._end, NodeLife.break_disk),
+            "stop": partial(self._strike_node, NodeLife.stop),
+            "cancel": partial(self._strike_node, NodeLife.cancel),
+            "kill": partial(self._strike_node, NodeLife.kill),
+            "disk": partial(self._strike_node, NodeLife.break_disk),
+            "stall": partial(self._strike_node, NodeLife.stall_disk),
             "move": self._move,
         }
 
@@ -287,7 +292,7 @@ class _Run:
         await self._wait_a_while()
         self._wires.heal()
 
-    async def _end(self, how: Callable[[NodeLife], Awaitable[None]]) -> None:
+    async def _strike_node(self, how: Callable[[NodeLife], Awaitable[None]]) -> None:
         if living := [node for node in self.lives if node.running]:
             await how(self._random.choice(living))
 
@@ -402,6 +407,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for seed in range(options.seed, options.seed + options.runs):
         plan = draw(seed, seconds=options.seconds, without=options.without)
         began = perf_counter()
+        faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
         try:
             with ExitStack() as stack:
                 log = stack.enter_context(options.log.open("w")) if options.log else None
@@ -417,6 +423,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f" mock {report.mock_seconds:.1f}s took {perf_counter() - began:.1f}s\n"
         )
         sys.stdout.flush()
+    faulthandler.cancel_dump_traceback_later()
     return 0
 
 

@@ -25,6 +25,7 @@ class SlowDisk:
         lost: whether nothing reaches the disk any more: the process is being killed, and what it
             still says reaches nobody.
         failing: whether the next write fails.
+        stall_seconds: how much longer than others the next write takes.
 
     Args:
         random: chance.
@@ -34,6 +35,7 @@ class SlowDisk:
     def __init__(self, random: Random, *, seconds: float) -> None:
         self.lost = False
         self.failing = False
+        self.stall_seconds = 0.0
         self._random = random
         self._seconds = seconds
         self._waiting: deque[tuple[int, PreparedBatch]] = deque()
@@ -49,7 +51,8 @@ class SlowDisk:
         while not self._waiting:
             self._arrived = trio.Event()
             await self._arrived.wait()
-        seconds = self._seconds * self._random.expovariate(1)
+        seconds = self._seconds * self._random.expovariate(1) + self.stall_seconds
+        self.stall_seconds = 0.0
         await trio.sleep(seconds)
         if self.failing and not self.lost:
             return [Written(self._waiting[0][0], seconds, BackendError("the disk has failed"))]
