@@ -31,6 +31,10 @@ ROOT = Path(__file__).resolve().parents[2]
     [
         ("kill", ["--cycles=4"]),
         ("power", ["--cycles=4"]),
+        ("cluster_kill", ["--cycles=2"]),
+        ("cluster_power", ["--cycles=2"]),
+        ("chaos", ["--cycles=2"]),
+        ("catch_up", ["--only=few"]),
         ("faulty_disk", ["--cycles=4"]),
         ("sync_order", ["--cycles=40"]),
         ("bitflip", ["--cycles=60"]),
@@ -69,7 +73,7 @@ def test_ledger_sees_a_lost_write(tmp_path: Path) -> None:
     try:
         for turn in range(2):
             member.start()
-            load = Load(member, ledger, seed=turn, writers=2)
+            load = Load([member], ledger, seed=turn, writers=2)
             while ledger.writes < 200 * (turn + 1):
                 assert load.errors == []
                 load.wait(0.01)

@@ -180,7 +180,10 @@ class Connection:
 
     @classmethod
     async def open(
-        cls, endpoint: Endpoint, tls: ssl.SSLContext | None, connect: Connect
+        cls,
+        endpoint: Endpoint,
+        tls: ssl.SSLContext | None,
+        connect: Connect = trio.open_tcp_stream,
     ) -> Connection:
         """Dial, shake hands, and agree on HTTP/2.
 

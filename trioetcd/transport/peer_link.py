@@ -9,7 +9,6 @@ sends again what matters.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Final, Protocol
 
 import trio
@@ -147,8 +146,10 @@ class PeerLink:
         self._outbox.put(messages)
         stream = self._stream
         if stream is not None and not stream.parked_bytes:
-            with suppress(trio.BrokenResourceError):  # the reader meets the same end, and says why
+            try:
                 self._flush(stream)
+            except trio.BrokenResourceError:
+                return  # the reader meets the same end, says why, and what was lost
             if self._unfinished(stream):
                 self._more.set()
         self._tell_lost()
