@@ -64,6 +64,7 @@ MIXES: Final[dict[str, dict[Name, int]]] = {
         "page": 40, "past": 8, "get": 5, "stale list": 5, "stale get": 2, "update": 50, "create": 5,
         "remove": 5,
     },
+    "kubernetes, create, remove": {"page": 20, "get": 10, "create": 40, "remove": 30},
 }  # fmt: skip
 """Per traffic: how often a client does what, as weights."""
 
