@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from io import StringIO
 from random import Random
 
 import pytest
@@ -110,6 +112,33 @@ def test_a_store_that_loses_a_key_is_caught() -> None:
     report = simulator.run()
 
     assert report.violation is not None
+
+
+def test_each_era_ends_in_peace() -> None:
+    """Faults come in as many eras as were drawn, and begin again after each peace."""
+    scenario = next(
+        scenario
+        for scenario in (draw(seed, seconds=8) for seed in range(100))
+        if scenario.eras == 4 and {"depose", "crash"} <= set(scenario.faults)
+    )
+    trace = StringIO()
+    report = Simulator(scenario, file=trace).run()
+    peace = [line for line in trace.getvalue().splitlines() if line.endswith(" heal ()")]
+    struck = trace.getvalue().rpartition(" heal ()")[0]
+
+    assert report.violation is None
+    assert len(peace) == 4
+    assert " depose " in struck
+
+
+def test_a_deposed_leader_is_followed_by_another() -> None:
+    """Where leaders are deposed terms follow each other, and no promise is broken."""
+    scenario = next(draw(seed, seconds=20) for seed in range(100) if draw(seed).has("depose"))
+    report = run(replace(scenario, faults=("depose",)))
+
+    assert report.violation is None
+    assert report.faults["depose"] > 0
+    assert report.terms > 1
 
 
 def test_a_member_that_never_comes_back_is_caught() -> None:
