@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
+import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,9 +20,14 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 def run(member: ServerProcess, name: str, *arguments: str) -> list[str]:
     """Run an example in the environment that `certs env` prints, and give its lines."""
+    return run_in(member.environment(), name, *arguments)
+
+
+def run_in(environment: Mapping[str, str], name: str, *arguments: str) -> list[str]:
+    """Run an example in an environment, and give its lines."""
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name), *arguments],
-        env=member.environment(),
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -57,6 +67,55 @@ def test_lease_keepalive(member: ServerProcess) -> None:
     assert lines[0].endswith("for 2 s")
     assert lines[1].startswith("still ")
     assert lines[2:] == ["examples/presence/me: PUT", "examples/presence/me: DELETE"]
+
+
+def plain(story: str) -> list[str]:
+    """Give the lines without what differs from run to run: names, roles, numbers, spaces."""
+    patterns = ((r"\bm[123]\b", "M"), (r"\b(leads|follows)\b", "ROLE"), (r"[\d.]+", "N"))
+    for pattern, replacement in (*patterns, (r" +", " ")):
+        story = re.sub(pattern, replacement, story)
+    return story.splitlines()
+
+
+@pytest.mark.slow
+def test_three_members(tmp_path: Path) -> None:
+    """examples/three_members.py kills a leader, has it back, and can be talked to until Ctrl-C."""
+    command = [sys.executable, str(EXAMPLES / "three_members.py"), "--stay"]
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        lines: list[str] = []
+        try:
+            for line in process.stdout:
+                lines.append(line.rstrip())
+                if line.startswith("export ETCDCTL_KEY="):
+                    break
+            told = shlex.split(" ".join(line for line in lines if line.startswith("export ")))
+            environment = dict(word.split("=", 1) for word in told if word != "export")
+            talked = run_in(environment, "put_get.py")
+        finally:
+            process.send_signal(signal.SIGINT)
+            lines += process.stdout.read().splitlines()
+    story = "\n".join(lines)
+    print(story)
+
+    assert talked[-1] == "deleted 1"
+    assert process.returncode == 0
+    assert lines[-1] == "Everything is stopped and removed."
+    assert re.search(r"^A client writes, and (m[123]) is killed", story, re.MULTILINE)
+    assert re.search(
+        r"^No write succeeded for \d+\.\d s; then they went on\.$", story, re.MULTILINE
+    )
+    assert [story.count(word) for word in ("leads", "is down", "caught up")] == [3, 1, 1]
+    assert [] == list(tmp_path.iterdir())
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    shown = readme.partition("## Sixty seconds with three members")[2].split("```")[3]
+    assert [] == [line for line in plain(shown)[1:] if line not in plain(story)]
 
 
 def test_examples_are_short() -> None:

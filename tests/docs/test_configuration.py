@@ -5,32 +5,21 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
+from tests.docs.pages import DOCS, check_table
 from trioetcd.cli.flag_help import markdown_table
 from trioetcd.node.config_file import read_mapping
 from trioetcd.node.flags import FLAGS
 
-PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+PAGE = DOCS / "configuration.md"
 BEGIN = "<!-- flags: generated from trioetcd/node/flag_table.py -->\n"
 END = "<!-- end of flags -->\n"
 
 
 def test_the_page_holds_the_table() -> None:
     """Every flag is on the page with its default, status and meaning, as in the code."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-
-    assert begin
-    assert end
-    expected = f"{before}{begin}\n{markdown_table()}\n{end}{after}"
-    if os.environ.get("TRIOETCD_REWRITE"):
-        PAGE.write_text(expected, encoding="utf-8")
-        return
-    assert expected == text
+    check_table(PAGE.name, BEGIN, markdown_table(), END)
 
 
 def test_the_page_names_no_flag_that_does_not_exist() -> None:

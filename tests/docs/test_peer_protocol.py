@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
+from tests.docs.pages import DOCS, check_table
 from trioetcd.wire.limits import PeerLimits
 from trioetcd.wire.peer import Purpose, Refusal
 from trioetcd.wire.peer_frames import PROTOCOL, FrameKind
 from trioetcd.wire.peer_messages import MESSAGES
 
-PAGE = Path(__file__).parents[2] / "docs" / "peer-protocol.md"
+PAGE = DOCS / "peer-protocol.md"
 BEGIN = "<!-- messages: generated from trioetcd/wire/peer_messages.py -->\n"
 END = "<!-- end of messages -->\n"
 
@@ -29,17 +28,7 @@ def table() -> str:
 
 def test_the_page_holds_the_messages() -> None:
     """Every message is on the page with its number and its fields, as in the code."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-
-    assert begin
-    assert end
-    expected = f"{before}{begin}\n{table()}\n{end}{after}"
-    if os.environ.get("TRIOETCD_REWRITE"):
-        PAGE.write_text(expected, encoding="utf-8")
-        return
-    assert expected == text
+    check_table(PAGE.name, BEGIN, table(), END)
 
 
 def test_the_page_holds_the_frames_and_the_refusals() -> None:

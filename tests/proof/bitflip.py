@@ -73,7 +73,7 @@ def make_template(target: str, root: Path, seed: int) -> tuple[Path, Digest, int
     for turn in range(3):
         # each restart turns the log into a table, so all kinds of files come to be
         member.start()
-        load = Load(member, ledger, seed=seed + turn, writers=2)
+        load = Load([member], ledger, seed=seed + turn, writers=2)
         while ledger.writes < WRITES * (turn + 1):
             if load.errors:
                 raise load.errors[0]

@@ -80,7 +80,7 @@ def injected(name: str, target: str, root: Path, outcome: Outcome, seed: int) ->
             paths=open_files(member.pid, member.data_dir),
         )
         with trace:
-            load = Load(member, ledger, seed=seed, writers=2)
+            load = Load([member], ledger, seed=seed, writers=2)
             fault = _await_fault(trace, member)
             if fault is not None:
                 _judge_exit(member, fault, ledger, outcome, seed, f"{name} at call {when}")
@@ -148,7 +148,7 @@ def full(name: str, target: str, root: Path, outcome: Outcome, seed: int) -> Non
         )
         with trace:
             disk.fill(chance.randint(*REST_BYTES))
-            load = Load(member, ledger, seed=seed, writers=2)
+            load = Load([member], ledger, seed=seed, writers=2)
             end = time.monotonic() + PATIENCE_SECONDS
             fault = None
             while fault is None and time.monotonic() < end:

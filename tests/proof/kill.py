@@ -46,7 +46,7 @@ def prove(options: Options, outcome: Outcome) -> None:
 def cycle(member: Member, ledger: Ledger, outcome: Outcome, seed: int) -> None:
     """Load, kill, restart, check."""
     chance = random.Random(seed)
-    load = Load(member, ledger, seed=seed)
+    load = Load([member], ledger, seed=seed)
     time.sleep(chance.uniform(*LOAD_SECONDS))
     member.kill()
     load.finish()

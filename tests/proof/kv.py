@@ -6,13 +6,14 @@ write from the proof. Only the fields that the proofs look at are decoded.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, cast
 
 import grpc
 
-__all__ = ["Client", "Future", "Item", "RangeAnswer", "RpcFailedError"]
+__all__ = ["Client", "Future", "Hash", "Item", "RangeAnswer", "RpcFailedError", "Status"]
 
 PUT: Final = "/etcdserverpb.KV/Put"
 RANGE: Final = "/etcdserverpb.KV/Range"
@@ -21,6 +22,10 @@ TXN: Final = "/etcdserverpb.KV/Txn"
 COMPACT: Final = "/etcdserverpb.KV/Compact"
 GRANT: Final = "/etcdserverpb.Lease/LeaseGrant"
 LEASES: Final = "/etcdserverpb.Lease/LeaseLeases"
+STATUS: Final = "/etcdserverpb.Maintenance/Status"
+HASH_KV: Final = "/etcdserverpb.Maintenance/HashKV"
+MEMBER_ADD: Final = "/etcdserverpb.Cluster/MemberAdd"
+MEMBER_REMOVE: Final = "/etcdserverpb.Cluster/MemberRemove"
 
 Fields = dict[int, list[int | bytes]]
 
@@ -44,6 +49,12 @@ class Future(Protocol):
 
     def result(self, timeout: float | None = None) -> bytes:
         """Wait for the answer's bytes; raises grpc.RpcError."""
+
+    def exception(self, timeout: float | None = None) -> Exception | None:
+        """Wait for the end; give what went wrong."""
+
+    def add_done_callback(self, callback: Callable[[Future], None]) -> None:
+        """Call back at the end, from a thread of gRPC's."""
 
 
 class _Callable(Protocol):
@@ -76,6 +87,35 @@ class RangeAnswer:
     revision: int
     items: list[Item]
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How one member stands.
+
+    Attributes:
+        member: its number.
+        leader: who leads, as it believes; 0 for nobody.
+        revision: of its key space.
+        term: Raft's term.
+        index: the last entry it knows to be committed.
+        applied: the last entry it has applied.
+    """
+
+    member: int
+    leader: int
+    revision: int
+    term: int
+    index: int
+    applied: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hash:
+    """What HashKV answered: the hash, and the revision below which history was forgotten."""
+
+    digest: int
+    compact_revision: int
 
 
 def varint(value: int) -> bytes:
@@ -238,6 +278,33 @@ class Client:
         """Give the ids of all leases."""
         fields = decode(self.call(LEASES, b""))
         return {_int(decode(cast("bytes", raw)), 1) for raw in fields.get(2, [])}
+
+    def status(self, *, timeout: float = 1) -> Status:
+        """Ask how the member stands."""
+        fields = decode(self.call(STATUS, b"", timeout=timeout))
+        header = decode(_bytes(fields, 1))
+        return Status(
+            member=_int(header, 2),
+            leader=_int(fields, 4),
+            revision=_int(header, 3),
+            term=_int(fields, 6),
+            index=_int(fields, 5),
+            applied=_int(fields, 7),
+        )
+
+    def hash_kv(self, revision: int) -> Hash:
+        """Ask for the hash over all history up to `revision`."""
+        fields = decode(self.call(HASH_KV, number(1, revision), timeout=30))
+        return Hash(_int(fields, 2), _int(fields, 3))
+
+    def member_remove(self, member: int) -> None:
+        """Remove a member from the cluster."""
+        self.call(MEMBER_REMOVE, number(1, member))
+
+    def member_add(self, url: str) -> int:
+        """Add a member by its peer URL; give its number."""
+        answer = decode(self.call(MEMBER_ADD, blob(1, url.encode())))
+        return _int(decode(_bytes(answer, 2)), 1)
 
 
 def grant_request(lease: int, seconds: int) -> bytes:

@@ -7,24 +7,28 @@ and writes its log into a file, so that nothing has to read a pipe while it is b
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tests.proof.kv import Client
 from trioetcd.testing.certificates import make_certificates
 
-__all__ = ["Member", "NotReadyError", "free_port"]
+__all__ = ["Credentials", "Member", "NotReadyError", "etcd_credentials", "free_port"]
 
 READY: Final = ("ready to serve client requests", "serving client traffic securely")
 """The second is how etcd 3.4 says it."""
 POLL_SECONDS: Final = 0.003
 LINE_SHOWN: Final = 300
+PORTS: Final = range(10_000, 32_000)
+"""Below those the kernel gives to connections: a member that is down gets its own back."""
 
 
 class NotReadyError(Exception):
@@ -44,11 +48,53 @@ class NotReadyError(Exception):
 
 def free_port() -> int:
     """Give a loopback port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    assert isinstance(port, int)
-    return port
+    while True:
+        port = random.SystemRandom().choice(PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Certificates that members and clients of one cluster share.
+
+    Attributes:
+        ca: the authority of the client listeners.
+        cert: a client's certificate.
+        key: its key.
+        flags: what a member is told of its own certificates.
+    """
+
+    ca: Path
+    cert: Path
+    key: Path
+    flags: tuple[str, ...]
+
+
+def etcd_credentials(directory: Path) -> Credentials:
+    """Make what members of etcd need, one certificate for all of them."""
+    files = make_certificates(directory)
+    return Credentials(
+        ca=files.ca,
+        cert=files.client,
+        key=files.client_key,
+        flags=(
+            f"--cert-file={files.server}",
+            f"--key-file={files.server_key}",
+            f"--trusted-ca-file={files.ca}",
+            "--client-cert-auth",
+            # not --peer-auto-tls: etcd does not sync the files it makes, and a power cut
+            # soon after the first start leaves them empty
+            f"--peer-cert-file={files.server}",
+            f"--peer-key-file={files.server_key}",
+            f"--peer-trusted-ca-file={files.ca}",
+            "--peer-client-cert-auth",
+        ),
+    )
 
 
 class Member:
@@ -57,9 +103,17 @@ class Member:
     Args:
         target: `trioetcd`, or the path of an etcd binary.
         root: a directory for its log and, unless said otherwise, its data.
+        name: its name in the cluster.
         data_dir: where the data lie.
+        credentials: the certificates, where several members trust each other; alone, a member
+            has its own.
         environment: more environment variables.
         command: what to run instead of `python -m trioetcd`, for profilers.
+
+    Attributes:
+        peer_url: where the others find it.
+        initial_cluster: all members' peer URLs, as the flag wants them.
+        initial_state: `new`, or `existing` for one that joins.
     """
 
     def __init__(
@@ -67,7 +121,9 @@ class Member:
         target: str,
         root: Path,
         *,
+        name: str = "default",
         data_dir: Path | None = None,
+        credentials: Credentials | None = None,
         flags: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         command: Sequence[str] = (),
@@ -77,6 +133,10 @@ class Member:
         self.log_path = root / "member.log"
         self.client_port = free_port()
         self.peer_port = free_port()
+        self.name = name
+        self.peer_url = f"https://127.0.0.1:{self.peer_port}"
+        self.initial_cluster = f"{name}={self.peer_url}"
+        self.initial_state = "new"
         self.process: subprocess.Popen[bytes] | None = None
         self.started = 0
         self._root = root
@@ -87,21 +147,12 @@ class Member:
         root.mkdir(parents=True, exist_ok=True)
         self.is_etcd = target != "trioetcd"
         if self.is_etcd:
-            files = make_certificates(root / "certs")
-            self.ca, self.cert, self.key = files.ca, files.client, files.client_key
-            self._flags += [
-                f"--cert-file={files.server}",
-                f"--key-file={files.server_key}",
-                f"--trusted-ca-file={files.ca}",
-                "--client-cert-auth",
-                # not --peer-auto-tls: etcd does not sync the files it makes, and a power cut
-                # soon after the first start leaves them empty
-                f"--peer-cert-file={files.server}",
-                f"--peer-key-file={files.server_key}",
-                f"--peer-trusted-ca-file={files.ca}",
-            ]
+            credentials = credentials or etcd_credentials(root / "certs")
             self._command = [target]
             self._environment.setdefault("ETCD_LOGGER", "zap")
+        if credentials is not None:
+            self.ca, self.cert, self.key = credentials.ca, credentials.cert, credentials.key
+            self._flags += credentials.flags
         else:
             pki = self.data_dir / "pki"
             self.ca = pki / "client-ca.crt"
@@ -134,16 +185,16 @@ class Member:
         Raises:
             NotReadyError: it ended, or took too long.
         """
-        peer = f"https://127.0.0.1:{self.peer_port}"
         command = [
             *self._command,
-            "--name=default",
+            f"--name={self.name}",
             f"--data-dir={self.data_dir}",
             f"--listen-client-urls={self.endpoint}",
             f"--advertise-client-urls={self.endpoint}",
-            f"--listen-peer-urls={peer}",
-            f"--initial-advertise-peer-urls={peer}",
-            f"--initial-cluster=default={peer}",
+            f"--listen-peer-urls=https://127.0.0.1:{self.peer_port}",
+            f"--initial-advertise-peer-urls={self.peer_url}",
+            f"--initial-cluster={self.initial_cluster}",
+            f"--initial-cluster-state={self.initial_state}",
             *self._flags,
         ]
         inherited = {name: text for name, text in os.environ.items() if not name.startswith("ETCD")}

@@ -56,7 +56,7 @@ def prove(options: Options, outcome: Outcome) -> None:
 def cycle(member: Member, disk: LoopDisk, ledger: Ledger, outcome: Outcome, seed: int) -> None:
     """Load, cut, kill, mount again, restart, check."""
     chance = random.Random(seed)
-    load = Load(member, ledger, seed=seed)
+    load = Load([member], ledger, seed=seed)
     moment(chance, LOAD_SECONDS)
     newcomer = None
     if seed % NEWCOMER_EVERY == 0:

@@ -69,7 +69,7 @@ def test_ledger_sees_a_lost_write(tmp_path: Path) -> None:
     try:
         for turn in range(2):
             member.start()
-            load = Load(member, ledger, seed=turn, writers=2)
+            load = Load([member], ledger, seed=turn, writers=2)
             while ledger.writes < 200 * (turn + 1):
                 assert load.errors == []
                 load.wait(0.01)

@@ -15,6 +15,7 @@ import math
 import random
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -44,6 +45,10 @@ PREFIX_END: Final = b"proof0"
 VALUE_BYTES: Final = (8, 256, 256, 256, 4096)
 HISTORY_SAMPLE: Final = 300
 LEASE_SECONDS: Final = 86_400
+RETRY_SECONDS: Final = 0.1
+TIMEOUT_SECONDS: Final = 5.0
+CLUSTER_TIMEOUT_SECONDS: Final = 2.0
+"""Shorter, because a write sent on to a leader that is dead gets no answer at all."""
 
 State = tuple[bytes | None, int]
 """What a key holds, and the revision that made it so (0: never written)."""
@@ -228,26 +233,30 @@ class Load:
     """Writers and a reader that run until the member dies or they are told to stop.
 
     Args:
-        member: whom to write to.
+        members: whom to write to; each writer keeps to one of them.
         ledger: where promises are kept; between cycles nobody else touches it.
         seed: decides operations, keys and values.
         writers: threads; each owns a share of the slots and keeps `window` writes under way.
         window: writes under way per thread.
+        persistent: go on after a failure, with the slots that are not in doubt.
     """
 
     def __init__(
         self,
-        member: Member,
+        members: Sequence[Member],
         ledger: Ledger,
         *,
         seed: int,
         writers: int = 3,
         window: int = 8,
+        persistent: bool = False,
     ) -> None:
+        self._persistent = persistent
+        self._timeout = CLUSTER_TIMEOUT_SECONDS if persistent else TIMEOUT_SECONDS
         self._ledger = ledger
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._clients = [member.client() for _ in range(writers + 1)]
+        self._clients = [members[i % len(members)].client() for i in range(writers + 1)]
         self._seed = seed
         self._window = window
         self.errors: list[RpcFailedError] = []
@@ -283,7 +292,10 @@ class Load:
             try:
                 answer = client.range(slot.keys[0], serializable=chance.random() < 0.5, timeout=5)
             except RpcFailedError:
-                return
+                if not self._persistent:
+                    return
+                self._stop.wait(RETRY_SECONDS)
+                continue
             with self._lock:
                 if time.time() < self._ledger.blurred[0]:
                     self._ledger.revision = max(self._ledger.revision, answer.revision)
@@ -298,11 +310,13 @@ class Load:
         while not self._stop.is_set():
             batch: list[tuple[Slot, Values, Future]] = []
             grants: list[tuple[int, Future]] = []
-            for slot in chance.sample(mine, min(self._window, len(mine))):
+            free = [slot for slot in mine if not (self._persistent and slot.doubts)]
+            for slot in chance.sample(free, min(self._window, len(free))):
                 serial += 1
                 path, request, after = self._operation(slot, chance, index, serial)
                 slot.doubts.append(after)
-                batch.append((slot, after, client.begin(path, request)))
+                future = client.begin(path, request, timeout=self._timeout)
+                batch.append((slot, after, future))
             if chance.random() < 0.05:
                 lease = chance.randrange(1, 2**62)
                 grants.append((lease, client.begin(GRANT, grant_request(lease, LEASE_SECONDS))))
@@ -318,8 +332,10 @@ class Load:
                     with self._lock:
                         if time.time() < self._ledger.blurred[0]:
                             self._ledger.leases.add(lease)
-            if not alive:
+            if not alive and not self._persistent:
                 return
+            if not alive or not free:
+                self._stop.wait(RETRY_SECONDS)
 
     def _operation(
         self, slot: Slot, chance: random.Random, index: int, serial: int

@@ -14,6 +14,7 @@ from trioetcd.raft import (
     AddVoter,
     AppendEntries,
     ConfState,
+    Group,
     HardState,
     Heartbeat,
     Remove,
@@ -105,7 +106,7 @@ def test_5_3_figure_7_logs_are_made_equal() -> None:
     }
     mine = [(1, 1, 3), (4, 4, 2), (6, 5, 2), (8, 6, 3)]
 
-    def build(log: list[tuple[int, int, int]]) -> tuple[object, ...]:
+    def build(log: list[tuple[int, int, int]]) -> tuple[Group, ...]:
         return tuple(
             group(first, term, *(b"%d/%d" % (term, first + at) for at in range(count)))
             for first, term, count in log
@@ -115,13 +116,13 @@ def test_5_3_figure_7_logs_are_made_equal() -> None:
         head = lead(
             make(
                 voters=(ME, B),
-                groups=build(mine),  # type: ignore[arg-type]  # groups, as built just above
+                groups=build(mine),
                 hard_state=HardState(Term(7), MemberID(0), Index(0)),
             )
         )
         other = make(
             voters=(ME, B),
-            groups=build(log),  # type: ignore[arg-type]  # likewise
+            groups=build(log),
             hard_state=HardState(Term(7), MemberID(0), Index(0)),
         )
         head.report_unreachable(B)

@@ -193,7 +193,7 @@ def test_a_member_too_far_behind_gets_a_snapshot() -> None:
 
 
 @pytest.mark.parametrize(("ok", "following"), [(True, 7), (False, 1)])
-def test_a_snapshot_that_ended_is_probed_after_a_heartbeat(ok: bool, following: int) -> None:  # noqa: FBT001 - a parametrized case
+def test_a_snapshot_that_ended_is_probed_after_a_heartbeat(*, ok: bool, following: int) -> None:
     """Reports alone change nothing that was said; the member's own answer decides."""
     groups = (group(5, 1, b"e", b"f"),)
     hard = HardState(Term(1), MemberID(0), Index(6))

@@ -4,61 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from trioetcd.cluster import Member, cluster_id, member_id
+from tests.replica.states import LEADER, follower, source
 from trioetcd.keyrange import KeyRange
 from trioetcd.mvcc import RangeQuery
 from trioetcd.ports import EPOCH_FIRST, Row
 from trioetcd.replica import (
     Outputs,
-    ReplicaConfig,
     SnapshotEnded,
     SnapshotMeta,
     SnapshotOffered,
     SnapshotPiece,
     Tick,
-    bootstrap,
     recover,
 )
 from trioetcd.replica.state_cut import after_epoch
-from trioetcd.schema import messages
-from trioetcd.statemachine import CommandKind
 from trioetcd.storage.memory import MemoryBackend
 from trioetcd.testing.synchronous import Synchronous
 from trioetcd.values import Index, MemberID, Term
-
-URLS = ("https://a:1", "https://b:1")
-IDS = tuple(sorted(member_id([url], "t") for url in URLS))
-LEADER, FOLLOWER = IDS
-
-
-def follower(backend: MemoryBackend | None = None) -> Synchronous:
-    """Give a member of a cluster of two, which never leads by itself."""
-    if backend is None:
-        backend = MemoryBackend()
-        members = [Member(id=member_id([url], "t"), name="", peer_urls=(url,)) for url in URLS]
-        rows = bootstrap(cluster_id=cluster_id(IDS), member_id=FOLLOWER, members=members)
-        backend.prepare(rows).write()
-    member = Synchronous(backend, config=ReplicaConfig(name="b"))
-    member.step()
-    member.settle()
-    return member
-
-
-def source() -> tuple[SnapshotMeta, list[list[Row]]]:
-    """Give the state of a member that has lived a while, as it would be sent."""
-    member = Synchronous(MemoryBackend()).start()
-    for number in range(300):
-        put = messages.PutRequest(key=b"k%03d" % (number % 100), value=b"v%d" % number)
-        member.done(CommandKind.PUT, put)
-    member.done(CommandKind.LEASE_GRANT, messages.LeaseGrantRequest(ID=77, TTL=60))
-    member.propose((None, CommandKind.PUT, messages.PutRequest(key=b"z").SerializeToString()))
-    cut = member.replica.cut_state()
-    member.settle()  # what comes after the cut is not in it
-    pieces = []
-    while piece := cut.piece(1500):
-        pieces.append(piece)
-    cut.close()
-    return cut.meta._replace(last_index=Index(500), last_term=Term(4)), pieces
 
 
 def offer(member: Synchronous, meta: SnapshotMeta) -> Outputs:

@@ -83,6 +83,9 @@ class Peering:
                 with trio.move_on_after(0.01):
                     await self.happened.wait()
 
+    async def wait_received(self, count: int) -> None:
+        await self.wait(lambda: len(self.received) == count)
+
     def do(self, change: Change) -> None:
         outcome = self.membership.apply(*encode_change(change))
         assert isinstance(outcome, tuple), outcome
@@ -122,7 +125,7 @@ class Peering:
         self.offered.append((sender, head))
         self.intake.answer(accepting=self.accepts)
 
-    def end(self, ok: bool) -> None:  # noqa: FBT001 # as the intake calls it
+    def end(self, ok: bool, /) -> None:  # noqa: FBT001 # SnapshotIntake gives it by position
         self.ended.append(ok)
         if ok:
             self.applied = self.offered[-1][1].last_index

@@ -11,7 +11,7 @@ import trio.testing
 from tests.runtime.member import Caller, Disk, make_replica, make_server, put, running
 from trioetcd.errors import EtcdError
 from trioetcd.ports import BackendError
-from trioetcd.replica import Outputs, Tick
+from trioetcd.replica import Outputs, ReplicaConfig, Tick
 from trioetcd.runtime.clock import SystemClock
 from trioetcd.runtime.driver import STOP_SECONDS, Driver
 
@@ -166,3 +166,17 @@ async def test_an_idle_member_writes_nothing(autojump_clock: trio.testing.MockCl
 
         assert before == disk.writes
         assert server.replica.statistics().overlay_rows == 0
+
+
+@pytest.mark.parametrize("interval", [0.02, 0.1, 0.5])
+async def test_ticks_keep_up_with_heartbeats(
+    interval: float, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A short --heartbeat-interval makes the ticks come as often, a long one leaves them alone."""
+    autojump_clock.autojump_threshold = 0.005  # the writer is a thread
+    turns: list[Outputs] = []
+    async with running(config=ReplicaConfig(name="m", heartbeat_seconds=interval)) as server:
+        await trio.sleep(1)
+        server.also_turned = turns.append
+        await trio.sleep(1)
+    assert 1 / min(interval, 0.1) - 1 <= len(turns) <= 1 / min(interval, 0.1) + 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from tests.runtime.peering import cluster_of, heartbeat, member_of, peering
@@ -18,13 +20,13 @@ async def test_every_member_reaches_every_other() -> None:
         for one in members:
             for other in members:
                 if other is not one:
-                    await one.wait(lambda: one.peers.is_active(other.local.id))  # noqa: B023 # now
+                    await one.wait(partial(one.peers.is_active, other.local.id))
         for at in range(20):
             for one in members:
                 own = one.local.id
                 one.peers.send([heartbeat(own, to, at) for to in (1, 2, 3) if to != own])
         for one in members:
-            await one.wait(lambda: len(one.received) == 40)  # noqa: B023 # called at once
+            await one.wait_received(40)
             for sender in {1, 2, 3} - {one.local.id}:
                 from_it = [(boot, each) for member, boot, each in one.received if member == sender]
                 expected = [

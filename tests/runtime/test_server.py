@@ -6,13 +6,17 @@ import pytest
 import trio
 import trio.testing
 
-from tests.runtime.member import Caller, Disk, fill, put, put_message, running
+from tests.replica.states import LEADER, follower_disk, source
+from tests.runtime.member import Caller, Disk, fill, make_server, put, put_message, running
 from trioetcd import errors
 from trioetcd.api.router import Router
 from trioetcd.errors import EtcdError
+from trioetcd.mvcc import WatchSession
+from trioetcd.replica import Outputs, SnapshotEnded, SnapshotOffered, SnapshotPiece
 from trioetcd.runtime.server import SPACE_MARGIN_BYTES, ServerLimits
 from trioetcd.schema import messages
 from trioetcd.statemachine import HEAD, CommandKind
+from trioetcd.values import Term
 
 KV = "/etcdserverpb.KV/"
 
@@ -38,6 +42,15 @@ async def test_each_connection_writes_once_a_turn() -> None:
 
         assert all(len(caller.flushes) <= 2 for caller in callers)
         assert list(callers[1].answers) == list(range(1, 31, 3))
+
+
+async def test_a_member_is_listed_when_it_serves() -> None:
+    """Whoever waited until a new member serves finds its name and URLs in the cluster."""
+    async with running(Disk()) as server:
+        (member,) = server.membership.members()
+
+        config = server.replica.config
+        assert (config.name, config.client_urls) == (member.name, member.client_urls)
 
 
 async def test_too_large_commands_are_refused_exactly() -> None:
@@ -165,3 +178,46 @@ async def test_errors_of_the_applier_reach_the_caller() -> None:
         server.propose(caller, 1, CommandKind.LEASE_REVOKE, request)
 
         assert await caller.wait_error(1) == errors.LEASE_NOT_FOUND.text
+
+
+async def test_a_watch_misses_nothing_of_a_snapshot() -> None:
+    """A watch that was up to date is given the events that its member learns by a snapshot."""
+    disk = Disk()
+    disk.rows = follower_disk()
+    meta, pieces = source()
+    server = make_server(disk)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.run)  # it is never ready: nobody leads
+        session = WatchSession(
+            server.hub,
+            server.header,
+            wake=lambda: None,
+            permit=lambda _: None,
+            fragment_bytes=1 << 20,
+            progress_seconds=600.0,
+        )
+        create = messages.WatchCreateRequest(key=b"k007")
+        session.handle(messages.WatchRequest(create_request=create))
+        session.take(1 << 20)
+        turns: list[Outputs] = []
+        turned = trio.Event()
+
+        def note(outputs: Outputs) -> None:
+            turns.append(outputs)
+            if outputs.accepting is not None or outputs.reloaded:
+                turned.set()
+
+        server.also_turned = note
+        server.driver.put_in(SnapshotOffered(LEADER, Term(5), meta))
+        with trio.fail_after(20):
+            await turned.wait()
+            assert turns[-1].accepting
+            turned = trio.Event()
+            for piece in pieces:
+                server.driver.put_in(SnapshotPiece(piece))
+            server.driver.put_in(SnapshotEnded(ok=True))
+            await turned.wait()
+        responses = [messages.WatchResponse.FromString(each) for each in session.take(1 << 20)]
+        values = [event.kv.value for each in responses for event in each.events]
+        assert [b"v7", b"v107", b"v207"] == values
+        nursery.cancel_scope.cancel()

@@ -18,8 +18,9 @@ from trioetcd.cluster import (
     Removal,
     Update,
     encode_change,
+    may_add,
+    may_remove,
     member_id,
-    rules,
     to_message,
 )
 from trioetcd.errors import ErrorRow, EtcdError
@@ -61,7 +62,7 @@ class ClusterAPI:
         server = self._server
         if server.limits.strict_reconfig_check:
             _refuse(
-                rules.may_add(
+                may_add(
                     server.membership,
                     learner=request.isLearner,
                     me=server.replica.member_id,
@@ -83,7 +84,7 @@ class ClusterAPI:
         server = self._server
         if server.limits.strict_reconfig_check:
             _refuse(
-                rules.may_remove(
+                may_remove(
                     server.membership,
                     member,
                     me=server.replica.member_id,

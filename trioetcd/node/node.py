@@ -25,6 +25,7 @@ from trioetcd.cluster import ClusterView
 from trioetcd.frontend.admission import Frontend
 from trioetcd.node.bootstrap import CannotStart, first_rows, force_new_cluster
 from trioetcd.node.credential_files import credential_files
+from trioetcd.node.listening import open_listener
 from trioetcd.node.notify import READY, STOPPING, notify
 from trioetcd.node.peering import Peering, ask
 from trioetcd.node.sentence import sentence_of
@@ -40,7 +41,7 @@ from trioetcd.runtime.server import Server, ServerLimits
 from trioetcd.runtime.trace import Log, open_outputs
 from trioetcd.storage import DataDir, DataDirError, ExitCode, open_member_store, remember_identity
 from trioetcd.transport.credentials import Contexts, load
-from trioetcd.transport.listener import Accepted, Address, Listener, open_sockets
+from trioetcd.transport.listener import Accepted, Listener
 from trioetcd.url import Url
 from trioetcd.values import SERVER_VERSION
 from trioetcd.wire import Limits
@@ -126,7 +127,7 @@ class _Node:
         self._config = config
         self._log = log
         self._data_dir = data_dir
-        self._clock = SystemClock()
+        self._clock: SystemClock
         self._entropy = SystemEntropy()
         self._boot = self._entropy.bits(64)
         self._contexts: Contexts
@@ -135,6 +136,7 @@ class _Node:
     async def run(self) -> int:
         """Run until a signal; gives its number."""
         config = self._config
+        self._clock = SystemClock()
         self._log.info(
             "starting an etcd server",
             **{
@@ -322,13 +324,9 @@ class _Node:
     async def _listener(
         self, url: Url, contexts: Contexts, serve: Callable[[Accepted], Awaitable[None]]
     ) -> Listener:
-        address = Address(url.host, url.port, url.path if url.unix else None)
-        try:
-            sockets = await open_sockets(address, reuse_port=self._config.socket_reuse_port)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(url)) from None
-        return Listener(
-            sockets,
+        return await open_listener(
+            url,
+            reuse_port=self._config.socket_reuse_port,
             context=(lambda: contexts.client_listener) if url.secure else None,
             serve=serve,
             rejected=self._rejected,

@@ -9,6 +9,7 @@ from typing import Final
 import trio
 
 from trioetcd.cluster import ClusterView
+from trioetcd.node.listening import open_listener
 from trioetcd.node.settings import Config
 from trioetcd.ports import Entropy, Row
 from trioetcd.replica import (
@@ -30,7 +31,7 @@ from trioetcd.runtime.server import Server
 from trioetcd.runtime.snapshot_stream import SnapshotIntake, send_snapshot
 from trioetcd.runtime.trace import Log
 from trioetcd.transport.credentials import Contexts
-from trioetcd.transport.listener import Address, Listener, open_sockets
+from trioetcd.transport.listener import Listener
 from trioetcd.transport.peer_dial import TlsDialler
 from trioetcd.url import Url
 from trioetcd.values import MemberID
@@ -156,13 +157,9 @@ class Peering:
             self.expelled.set()
 
     async def _listener(self, url: Url) -> Listener:
-        address = Address(url.host, url.port, url.path if url.unix else None)
-        try:
-            sockets = await open_sockets(address, reuse_port=self._config.socket_reuse_port)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(url)) from None
-        return Listener(
-            sockets,
+        return await open_listener(
+            url,
+            reuse_port=self._config.socket_reuse_port,
             context=lambda: self._contexts.peer_listener,
             serve=self._door.serve,
             rejected=self._door.rejected,

@@ -12,6 +12,7 @@ from trioetcd.cluster import CONF_CHANGES, MEMBER_ATTRIBUTES, Membership, attrib
 from trioetcd.errors import (
     LEADER_CHANGED,
     NO_LEADER,
+    NOT_SUPPORTED_FOR_LEARNER,
     STOPPED,
     TOO_MANY_REQUESTS,
     ErrorRow,
@@ -100,9 +101,17 @@ class Proposing:
         taken = raft.propose(datas)
         assert taken, "there was room, so there is a leader"
 
-    def _refusal(self) -> ErrorRow | None:
+    def refusal(self) -> ErrorRow | None:
+        """Say why clients may ask the leader for nothing through this member; None if they may."""
         if self.stopped:
             return STOPPED
+        raft = self._raft
+        return NOT_SUPPORTED_FOR_LEARNER if raft.me in raft.conf_state.learners else None
+
+    def _refusal(self) -> ErrorRow | None:
+        row = self.refusal()
+        if row is not None:
+            return row
         if not self._raft.leader:
             return NO_LEADER
         return LEADER_CHANGED if self._raft.transferee else None
@@ -111,6 +120,8 @@ class Proposing:
         """Say how many proposals may come in now."""
         raft = self._raft
         if self.stopped or not raft.leader or raft.transferee:
+            return 0
+        if raft.role != Role.LEADER and self.refusal() is not None:
             return 0
         log = raft.log
         config = self._config

@@ -279,7 +279,7 @@ class Replica:
             outputs.reached.append(self._barriers.pop(0)[1])
 
     def _on_read(self, tickets: list[Ticket], now: float, outputs: Outputs) -> None:
-        row = STOPPED if self._proposing.stopped else None
+        row = self._proposing.refusal()
         if row is not None:
             outputs.resolved.extend((ticket, EtcdError(row)) for ticket in tickets)
         else:

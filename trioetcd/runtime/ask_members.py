@@ -12,11 +12,11 @@ from trioetcd.runtime.peers import Dial
 from trioetcd.schema.messages import DecodeError
 from trioetcd.transport.listener import Address
 from trioetcd.transport.peer_dial import DialError
+from trioetcd.transport.peer_link import ask
 from trioetcd.url import Url
 from trioetcd.values import SERVER_VERSION, ClusterID, MemberID
-from trioetcd.wire.errors import RemoteProtocolError
 from trioetcd.wire.limits import PeerLimits
-from trioetcd.wire.peer import Answer, Hello, Members, PeerDialler, Purpose
+from trioetcd.wire.peer import Hello, Members, PeerDialler, Purpose
 
 __all__ = ["ask_members"]
 
@@ -48,7 +48,7 @@ async def ask_members(
             failed(f"{address}: no answer within {ASK_SECONDS:g} s")
         except DialError as error:
             failed(str(error))
-        except (RemoteProtocolError, trio.BrokenResourceError, DecodeError) as error:
+        except DecodeError as error:
             failed(f"{address}: {error}")
     return None
 
@@ -59,16 +59,8 @@ async def _ask(address: Address, dial: Dial, limits: PeerLimits) -> ClusterView:
     dialler = PeerDialler(hello, limits=limits)
     stream = await dial(address)
     try:
-        await stream.send_all(dialler.take())
-        answer: Answer | None = None
-        while answer is None:
-            data = await stream.receive_some()
-            if not data:
-                raise DialError(f"{address}: the connection was closed instead of an answer")
-            dialler.receive(data)
-            answer = dialler.next_event()
+        answer = await ask(stream, dialler, address)
     finally:
         stream.close()
-    if not isinstance(answer, Members):
-        raise DialError(f"{address}: refused: {getattr(answer, 'reason', answer)}")
+    assert isinstance(answer, Members), "nothing else has a place there"
     return ClusterView(answer.cluster, tuple(map(decode_member, answer.members)))

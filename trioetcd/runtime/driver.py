@@ -39,10 +39,7 @@ STOP_SECONDS: Final = 1.0
 """How long the last batches may take; what is not written then is in the log and comes again."""
 
 TICK_SECONDS: Final = 0.1
-"""etcd's heartbeat interval."""
-
-FLUSH_SECONDS: Final = 0.01
-"""How long applied effects wait for a batch to ride in before they get one of their own."""
+"""Ticks come at least so often, and with every heartbeat; this is etcd's heartbeat interval."""
 
 
 class Driver:
@@ -67,6 +64,7 @@ class Driver:
     ) -> None:
         self._replica = replica
         self._backend = backend
+        self._tick_seconds = min(TICK_SECONDS, replica.config.heartbeat_seconds)
         self._monotonic = clock.monotonic
         self._turned = turned
         self._on_written = written
@@ -81,7 +79,6 @@ class Driver:
         self._failure: BackendError | None = None
         self._after_turn = trio.lowlevel.ParkingLot()
         self._writer: BatchWriter | None = None
-        self._unflushed = trio.Event()
 
     def propose(self, ticket: object, kind: int, payload: bytes) -> None:
         """Put a command into this turn's proposals."""
@@ -153,12 +150,9 @@ class Driver:
             await self._take_written(writer)
 
     async def _tick(self) -> None:
-        """Let time pass: every heartbeat, and soon after effects were left without a batch."""
+        """Let time pass: with a tick, effects that found no batch to ride in get their own."""
         while True:
-            with trio.move_on_after(TICK_SECONDS):
-                await self._unflushed.wait()
-                await trio.sleep(FLUSH_SECONDS)
-            self._unflushed = trio.Event()
+            await trio.sleep(self._tick_seconds)
             self.put_in(Tick(self._monotonic()))
 
     async def _hear(self, writer: BatchWriter) -> None:
@@ -209,6 +203,4 @@ class Driver:
         self._more = outputs.more
         if outputs.more:
             self._event.set()
-        elif self._replica.wants_flush:
-            self._unflushed.set()
         self._after_turn.unpark_all()

@@ -15,8 +15,7 @@ from typing import Final, NamedTuple, cast
 import trio
 
 from trioetcd import errors
-from trioetcd.cluster import CLUSTER_VERSION
-from trioetcd.cluster.rules import Connected
+from trioetcd.cluster import CLUSTER_VERSION, Connected
 from trioetcd.errors import EtcdError
 from trioetcd.mvcc import WatchHub, WatchSession
 from trioetcd.ports import FIRST_ROW, LAST_ROW, Backend, Clock, Entropy, Sink
@@ -46,6 +45,9 @@ SPACE_MARGIN_BYTES: Final = 64 * 1024 * 1024
 """Below this much room the cost of each write is counted; the size is looked at every second."""
 
 SIZE_SECONDS: Final = 1.0
+
+PUBLISH_SECONDS: Final = 1.0
+"""How long a member waits until the cluster knows its name; an election takes as long."""
 
 Answer = bytes | list[bytes] | None
 """A response message, its pieces, or nothing yet."""
@@ -317,7 +319,11 @@ class Server:
     # Running
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run the member until cancelled; `started` once it may serve."""
+        """Run the member until cancelled; `started` once it may serve.
+
+        By then the cluster knows this member's name and client URLs, so that whoever waited for
+        the member finds it in the list (as with etcd); but nobody is kept waiting if that fails.
+        """
         async with trio.open_nursery() as nursery:
             await nursery.start(self.driver.run)
             nursery.start_soon(self.cursors.run)
@@ -325,7 +331,15 @@ class Server:
             nursery.start_soon(self._housekeeping)
             while not self.replica.ready:
                 await self.driver.wait_turn()
+            with trio.move_on_after(PUBLISH_SECONDS):
+                while not self._is_published():
+                    await self.driver.wait_turn()
             task_status.started()
+
+    def _is_published(self) -> bool:
+        me = self.membership.get(self.replica.member_id)
+        config = self.replica.config
+        return me is not None and (me.name, me.client_urls) == (config.name, config.client_urls)
 
     async def _do_jobs(self) -> None:
         """Compact ranges of LevelDB one after the other, on a thread that runs C only."""
@@ -361,6 +375,8 @@ class Server:
     def _turned(self, outputs: Outputs) -> None:
         """Deliver a turn's outcomes: each connection that has answers writes once."""
         self.also_turned(outputs)
+        if outputs.reloaded:  # before what came after the snapshot, of which all miss the beginning
+            self.hub.reload()
         for revision, events in outputs.published:
             self.hub.publish(revision, events)
         for start, stop in outputs.freed:

@@ -24,10 +24,20 @@ from typing import IO, Final, NoReturn
 
 from trioetcd.testing.certificates import make_certificates
 
-__all__ = ["ServerProcess", "debian_etcdctl", "find_program", "running_etcd", "running_member"]
+__all__ = [
+    "ServerProcess",
+    "debian_etcdctl",
+    "find_program",
+    "free_port",
+    "running_etcd",
+    "running_member",
+    "serving",
+    "start_process",
+]
 
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 10.0
+EXIT_SECONDS: Final = 1.0
 LOG_LINES: Final = 60
 LOG_COLUMNS: Final = 300
 READY: Final = "ready to serve client requests"
@@ -152,7 +162,7 @@ def running_member(
         f"--initial-cluster=default={peer}",
         *flags,
     ]
-    process = _start(command, directory, environment or {})
+    process = start_process(command, directory, environment or {})
     server = ServerProcess(
         name="trioetcd",
         process=process,
@@ -162,7 +172,7 @@ def running_member(
         key=data_dir / "pki" / "clients" / "root.key",
         data_dir=data_dir,
     )
-    with _serving(server):
+    with serving(server):
         yield server
 
 
@@ -197,7 +207,7 @@ def running_etcd(directory: Path, *, flags: Sequence[str] = ()) -> Iterator[Serv
         "--peer-auto-tls",
         *flags,
     ]
-    process = _start(command, directory, {})
+    process = start_process(command, directory, {})
     server = ServerProcess(
         name="etcd",
         process=process,
@@ -207,15 +217,16 @@ def running_etcd(directory: Path, *, flags: Sequence[str] = ()) -> Iterator[Serv
         key=files.client_key,
         data_dir=data_dir,
     )
-    with _serving(server):
+    with serving(server):
         yield server
 
 
-def _start(
+def start_process(
     command: Sequence[str],
     directory: Path,
     environment: Mapping[str, str],
 ) -> subprocess.Popen[str]:
+    """Start a server whose output can be read, without the ETCD_* variables of this process."""
     directory.mkdir(parents=True, exist_ok=True)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ETCD")}
     return subprocess.Popen(
@@ -231,7 +242,12 @@ def _start(
 
 
 @contextlib.contextmanager
-def _serving(server: ServerProcess) -> Iterator[None]:
+def serving(server: ServerProcess) -> Iterator[None]:
+    """Wait until a started server is ready; end it when the block ends.
+
+    Raises:
+        RuntimeError: it did not get ready in time; the last lines of its log are noted.
+    """
     assert server.process.stdout is not None
     settled = threading.Event()
     ready = threading.Event()
@@ -264,5 +280,5 @@ def _serving(server: ServerProcess) -> Iterator[None]:
 
 
 def _not_ready(server: ServerProcess) -> NoReturn:
-    code = server.process.poll()
+    code = server.exit_code(seconds=EXIT_SECONDS)
     raise RuntimeError(f"{server.name} did not get ready (exit code {code})")

@@ -392,10 +392,10 @@ class SimMember:
             self._write(persist.number, persist.rows)
         hub = self.hub
         assert hub is not None
-        for revision, events in outputs.published:
-            hub.publish(revision, events)
         if outputs.reloaded:
             hub.reload()
+        for revision, events in outputs.published:
+            hub.publish(revision, events)
         for peer in outputs.snapshots:
             world.send_snapshot(self.place, peer)
         if outputs.accepting is not None:

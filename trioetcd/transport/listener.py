@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 import trio
 
-from trioetcd.transport.streams import ByteStream, shake_hands
+from trioetcd.transport.streams import ByteStream, shake_hands, tls_reason
 
 __all__ = [
     "HANDSHAKE_SECONDS",
@@ -28,6 +28,7 @@ __all__ = [
     "Accepted",
     "Address",
     "Listener",
+    "Rejected",
     "open_sockets",
 ]
 
@@ -260,12 +261,12 @@ class Listener:
                 suppress_ragged_eofs=True,
             )
         except OSError as error:
-            self._rejected(remote, _plain_reason(error))
+            self._rejected(remote, _reason_of(error))
             return None
         try:
             await shake_hands(secure, self._threads)
         except OSError as error:
-            self._rejected(remote, _plain_reason(error))
+            self._rejected(remote, _reason_of(error))
             secure.close()
             return None
         except BaseException:
@@ -279,13 +280,9 @@ class Listener:
         )
 
 
-def _plain_reason(error: OSError) -> str:
-    """Say in a sentence why a handshake failed, without OpenSSL's file and line."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the client certificate was refused: {error.verify_message}"
+def _reason_of(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
-        reason = (error.reason or "").replace("_", " ").lower()
-        return _REASONS.get(error.reason or "", reason or "the TLS handshake failed")
+        return tls_reason(error, "the client certificate was refused", _REASONS)
     return error.strerror or "the connection was closed during the TLS handshake"
 
 

@@ -12,7 +12,7 @@ import trio
 
 from trioetcd import pki
 from trioetcd.transport.listener import HANDSHAKE_THREADS, Address
-from trioetcd.transport.streams import ByteStream, shake_hands
+from trioetcd.transport.streams import ByteStream, shake_hands, tls_reason
 from trioetcd.transport.tls import PEER_ALPN
 
 __all__ = ["DialError", "TlsDialler", "notice_death", "reason_of"]
@@ -106,12 +106,9 @@ def notice_death(sock: socket.socket, seconds: float) -> None:
 
 
 def reason_of(error: OSError) -> str:
-    """Say in a few words why there is no connection, without OpenSSL's file and line."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate shown there was refused: {error.verify_message}"
+    """Say in a few words why there is no connection."""
     if isinstance(error, ssl.SSLError):
-        reason = (error.reason or "").replace("_", " ").lower()
-        return _REASONS.get(error.reason or "", reason or "the TLS handshake failed")
+        return tls_reason(error, "the certificate shown there was refused", _REASONS)
     # open_tcp_stream says that all attempts failed, and why in a group; or adds the address
     cause = error.__cause__
     if isinstance(cause, BaseExceptionGroup):

@@ -29,6 +29,7 @@ __all__ = [
     "PeerLink",
     "PeerLinkOwner",
     "PeerRefusedError",
+    "ask",
     "greet",
 ]
 
@@ -293,7 +294,14 @@ class PeerLink:
 
 
 async def greet(stream: ByteStream, dialler: PeerDialler, address: Address) -> Welcome:
-    """Say hello and wait for the welcome.
+    """Say hello and wait for the welcome; raises what `ask` does."""
+    answer = await ask(stream, dialler, address)
+    assert isinstance(answer, Welcome), "nothing else has a place there"
+    return answer
+
+
+async def ask(stream: ByteStream, dialler: PeerDialler, address: Address) -> Answer:
+    """Say hello, whatever it is for, and wait for the answer, which is no refusal.
 
     Raises:
         PeerRefusedError: the listener does not agree with the hello.
@@ -317,5 +325,4 @@ async def greet(stream: ByteStream, dialler: PeerDialler, address: Address) -> W
         raise DialError(f"{address}: {error}") from None
     if isinstance(answer, Refused):
         raise PeerRefusedError(answer.code, f"{address}: refused: {answer.reason}")
-    assert isinstance(answer, Welcome), "nothing else has a place there"
     return answer

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import trio
 
-__all__ = ["READ_BYTES_MAX", "ByteStream", "PrefixedStream", "shake_hands"]
+__all__ = ["READ_BYTES_MAX", "ByteStream", "PrefixedStream", "shake_hands", "tls_reason"]
 
 READ_BYTES_MAX: Final = 65_536
 """A reader takes at most this much a turn, so that one busy client cannot hold up the others."""
@@ -35,6 +36,8 @@ class ByteStream(trio.abc.Stream):
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._secure = sock if isinstance(sock, ssl.SSLSocket) else None
+        # `SSLSocket.recv` calls `read`, and costs twice as much.
+        self._read: Callable[[int], bytes] = self._secure.read if self._secure else sock.recv
         self._parked = b""
         self._closed = False
         self._send_lock = trio.StrictFIFOLock()
@@ -63,7 +66,7 @@ class ByteStream(trio.abc.Stream):
         if self._closed:
             raise trio.ClosedResourceError("this connection is closed")
         try:
-            data = self._socket.recv(READ_BYTES_MAX)
+            data = self._read(READ_BYTES_MAX)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
         except ssl.SSLEOFError:
@@ -80,7 +83,7 @@ class ByteStream(trio.abc.Stream):
         size = len(data)
         while size < READ_BYTES_MAX:
             try:
-                data = self._socket.recv(READ_BYTES_MAX - size)
+                data = self._read(READ_BYTES_MAX - size)
             except OSError:
                 # Nothing more now, or an error that the next read meets again.
                 break
@@ -229,3 +232,17 @@ async def shake_hands(secure: ssl.SSLSocket, threads: trio.CapacityLimiter) -> N
             await trio.lowlevel.wait_writable(secure)
         else:
             return
+
+
+def tls_reason(error: ssl.SSLError, refused: str, reasons: Mapping[str, str]) -> str:
+    """Say in a few words why a handshake failed, without OpenSSL's file and line.
+
+    Args:
+        error: what it failed with.
+        refused: said of the other side's certificate, before what is wrong with it.
+        reasons: OpenSSL's names of reasons and what to say instead.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"{refused}: {error.verify_message}"
+    name = error.reason or ""
+    return reasons.get(name) or name.replace("_", " ").lower() or "the TLS handshake failed"
