@@ -288,6 +288,16 @@ def test_promises_are_durable_when_they_leave(
             cluster.oracles.sent(ONE, [envelope])
 
 
+def test_what_was_promised_in_an_older_term_may_be_replaced(cluster: Cluster) -> None:
+    """An acknowledgement leaves with the batch that a later leader's entries ride in."""
+    cluster.write(ONE, (4, 2, [put(1)]), term=2, last=4)
+    cluster.cut(ONE, (4, 3, [put(2)]), term=3, last=4)
+    old = AppendEntriesReply(TWO, ONE, Term(2), Index(4), False, Index(0), Term(0))
+    cluster.oracles.sent(ONE, [Envelope(ONE, TWO, 1, 1, old)])
+    with pytest.raises(Violation, match="leaves"):
+        cluster.oracles.sent(ONE, [Envelope(ONE, TWO, 1, 2, old._replace(term=Term(3)))])
+
+
 @pytest.mark.parametrize("what", ["term", "commit", "applied", "revision"])
 def test_nothing_goes_back(cluster: Cluster, what: str) -> None:
     """Term, commit, applied and revision only grow while a member lives."""

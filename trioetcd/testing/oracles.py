@@ -343,11 +343,14 @@ class Oracles:
     def sent(self, member: MemberID, envelopes: Sequence[Envelope]) -> None:
         """Check that what messages promise is durable when they leave."""
         log = self.members[member].log
-        durable = log.durable
+        durable, cut = log.durable, log.cut
         assert durable is not None
+        assert cut is not None
         for envelope in envelopes:
             message = envelope.message
-            check_promise(message, durable, max(log.durable_last, durable.applied))
+            # What was promised in an older term is still there while this one takes it away.
+            last = log.durable_last if message.term >= cut.term else durable.last
+            check_promise(message, durable, max(last, durable.applied))
 
     def _commit(self, watched: Watched, word: Word) -> None:
         """Take in that a member, the first to say so, calls entries committed."""
