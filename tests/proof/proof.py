@@ -29,6 +29,7 @@ RECORD: Final = ROOT / "docs" / "track-record.md"
 BEGIN: Final = "<!-- proof table: written by tests/proof/proof.py -->"
 END: Final = "<!-- end of the proof table -->"
 SHARES: Final = {
+    "simulate": (0.25, "seeds of the simulator, 60 simulated seconds with faults each"),
     "kill": (0.2, "kill -9 at random moments under load"),
     "power": (0.2, "power cuts at random moments under load"),
     "faulty_disk": (0.12, "EIO and ENOSPC at the Nth sync or write"),

@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from trioetcd.testing.disk import SimDisk
-from trioetcd.testing.scenario import Scenario, draw
+from trioetcd.testing.scenario import FAULTS, Scenario, draw
 from trioetcd.testing.simulator import Report, Simulator
 
 FAULTY = next(seed for seed in range(100) if len(draw(seed, members=1).faults) >= 8)
@@ -155,3 +155,20 @@ def test_a_member_that_never_comes_back_is_caught() -> None:
 
     assert report.violation is not None
     assert "no write succeeded" in report.violation
+
+
+def test_an_offer_ends_with_the_member_it_was_made_to() -> None:
+    """A snapshot offered to a member that dies before it answers keeps no other one waiting."""
+    simulator = Simulator(draw(1, members=3, without=FAULTS))
+    for member in simulator.members:
+        member.start()
+    schedule = simulator.schedule
+    schedule.run(5_000_000)
+    receiver = simulator.members[1]
+    receiver.crowd_micros = 1_000
+    simulator.transfers.begin(0, 1)
+    schedule.run(schedule.now + 2_000)
+    assert 1 in simulator.transfers._arriving
+    receiver.crash(seconds=None)
+
+    assert simulator.transfers._arriving == {}
