@@ -25,6 +25,7 @@ from typing import Final
 
 from benchmarks.cases import CASES, Case, Figures
 from benchmarks.loadgen import BUILD, LoadError, build
+from tests.proof.cluster import Cluster
 from tests.proof.member import Member, NotReadyError
 from trioetcd.testing.cluster import find_program
 
@@ -32,11 +33,14 @@ SYNCS: Final = 300
 SYNC_BYTES: Final = 400
 
 
+Bench = Case[Member] | Case[Cluster]
+
+
 @dataclass(slots=True)
 class Measured:
     """What one case gave: per contender, the figures of every run."""
 
-    case: Case
+    case: Bench
     runs: dict[str, list[Figures]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
@@ -67,21 +71,18 @@ def version_of(target: str) -> str:
     return "; ".join(line for line in lines if "etcd" in line.lower()) or "unknown version"
 
 
-def measure(case: Case, target: str, directory: Path, seconds: float) -> Figures:
-    """Do one run of one case on a member with a fresh data directory."""
+def measure(case: Bench, target: str, directory: Path, seconds: float) -> Figures:
+    """Do one run of one case with a fresh directory."""
     root = directory / "run"
     shutil.rmtree(root, ignore_errors=True)
-    member = Member(target, root)
     try:
-        member.start()
-        return case.measure(member, seconds)
+        return case.run(target, root, seconds)
     finally:
-        member.kill()
         shutil.rmtree(root, ignore_errors=True)
 
 
 def run_case(
-    case: Case, contenders: dict[str, str], directory: Path, options: argparse.Namespace
+    case: Bench, contenders: dict[str, str], directory: Path, options: argparse.Namespace
 ) -> Measured:
     """Do all runs of one case, the contenders taking turns."""
     measured = Measured(case)

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
-from benchmarks.loadgen import Report, load
+from benchmarks.loadgen import Report, Target, load
+from tests.proof.cluster import Cluster
 from tests.proof.member import Member
 
-__all__ = ["CASES", "Case", "Figures"]
+__all__ = ["CASES", "Case", "Contender", "Figures"]
 
 Figures = dict[str, float]
 KEYS: Final = 10_000
@@ -21,13 +22,27 @@ MILLION: Final = 1_000_000
 SIZES: Final = (100_000, 300_000, 1_000_000)
 
 
+class Contender(Protocol):
+    """What is measured: one member or several."""
+
+    def start(self) -> object:
+        """Run until it serves."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
+Who = TypeVar("Who", bound=Contender)
+
+
 @dataclass(frozen=True, slots=True)
-class Case:
+class Case(Generic[Who]):
     """One row of the bench.
 
     Attributes:
         name: as in the table.
-        measure: what to do with the member for how many seconds.
+        make: makes who is measured, of a target and a directory.
+        measure: what to do with it for how many seconds.
         figure: the figure whose medians are compared.
         unit: its unit.
         more_is_better: how the ratio is to be read.
@@ -36,12 +51,22 @@ class Case:
     """
 
     name: str
-    measure: Callable[[Member, float], Figures]
+    make: Callable[[str, Path], Who]
+    measure: Callable[[Who, float], Figures]
     figure: str
     unit: str
     more_is_better: bool = True
     once: bool = False
     goal: str = ""
+
+    def run(self, target: str, root: Path, seconds: float) -> Figures:
+        """Measure once, from a fresh start in an empty directory to the end of everybody."""
+        who = self.make(target, root)
+        try:
+            who.start()
+            return self.measure(who, seconds)
+        finally:
+            who.kill()
 
 
 def _figures(report: Report) -> Figures:
@@ -52,11 +77,11 @@ def _figures(report: Report) -> Figures:
     return figures
 
 
-def _put(clients: int, connections: int) -> Callable[[Member, float], Figures]:
-    def measure(member: Member, seconds: float) -> Figures:
+def _put(clients: int, connections: int) -> Callable[[Target, float], Figures]:
+    def measure(target: Target, seconds: float) -> Figures:
         return _figures(
             load(
-                member,
+                target,
                 "put",
                 seconds=seconds,
                 warmup=1,
@@ -69,12 +94,12 @@ def _put(clients: int, connections: int) -> Callable[[Member, float], Figures]:
     return measure
 
 
-def _range(*, serializable: bool) -> Callable[[Member, float], Figures]:
-    def measure(member: Member, seconds: float) -> Figures:
-        load(member, "fill", keys=KEYS, clients=4, conns=1)
+def _range(*, serializable: bool) -> Callable[[Target, float], Figures]:
+    def measure(target: Target, seconds: float) -> Figures:
+        load(target, "fill", keys=KEYS, clients=4, conns=1)
         return _figures(
             load(
-                member,
+                target,
                 "range",
                 seconds=seconds,
                 warmup=1,
@@ -157,25 +182,41 @@ def _sized(keys: int) -> Callable[[Member, float], Figures]:
     return measure
 
 
-CASES: Final[tuple[Case, ...]] = (
-    Case("put, 1 client", _put(1, 1), "rate", "puts/s", goal="at least 1.0"),
-    Case("put, 100 clients", _put(100, CONNECTIONS), "rate", "puts/s", goal="at least 1.5"),
-    Case("put, 1000 clients", _put(1000, 100), "rate", "puts/s"),
-    Case("txn-put, 100 clients", _txn_put, "rate", "txns/s"),
-    Case("range linearizable, 100 clients", _range(serializable=False), "rate", "ranges/s"),
+CASES: Final[tuple[Case[Member] | Case[Cluster], ...]] = (
+    Case("put, 1 client", Member, _put(1, 1), "rate", "puts/s", goal="at least 1.0"),
+    Case("put, 100 clients", Member, _put(100, CONNECTIONS), "rate", "puts/s", goal="at least 1.5"),
+    Case("put, 1000 clients", Member, _put(1000, 100), "rate", "puts/s"),
+    Case("txn-put, 100 clients", Member, _txn_put, "rate", "txns/s"),
+    Case("range linearizable, 100 clients", Member, _range(serializable=False), "rate", "ranges/s"),
     Case(
         "range serializable, 100 clients",
+        Member,
         _range(serializable=True),
         "rate",
         "ranges/s",
         goal="at least 2.0",
     ),
-    Case("watch fan-out, 1000 on 10 streams", _fanout, "rate", "events/s"),
-    Case("watch latency at 100 puts/s, p50", _latency(100), "p50_ms", "ms", more_is_better=False),
-    Case("watch latency at 1000 puts/s, p99", _latency(1000), "p99_ms", "ms", more_is_better=False),
+    Case("watch fan-out, 1000 on 10 streams", Member, _fanout, "rate", "events/s"),
+    Case(
+        "watch latency at 100 puts/s, p50",
+        Member,
+        _latency(100),
+        "p50_ms",
+        "ms",
+        more_is_better=False,
+    ),
+    Case(
+        "watch latency at 1000 puts/s, p99",
+        Member,
+        _latency(1000),
+        "p99_ms",
+        "ms",
+        more_is_better=False,
+    ),
     *(
         Case(
             f"memory and restart, {keys} keys",
+            Member,
             _sized(keys),
             "peak_RssAnon",
             "MB",
@@ -187,10 +228,33 @@ CASES: Final[tuple[Case, ...]] = (
     ),
     Case(
         "million puts over a million keys",
+        Member,
         _million,
         "rate",
         "puts/s",
         once=True,
         goal="at least 1.3, no pause above 250 ms",
+    ),
+    Case(
+        "three members: put, 1 client", Cluster, _put(1, 1), "rate", "puts/s", goal="at least 0.9"
+    ),
+    Case(
+        "three members: put, 100 clients",
+        Cluster,
+        _put(100, CONNECTIONS),
+        "rate",
+        "puts/s",
+        goal="at least 1.3",
+    ),
+    *(
+        Case(
+            f"three members: range {kind}, 100 clients",
+            Cluster,
+            _range(serializable=kind == "serializable"),
+            "rate",
+            "ranges/s",
+            goal="at least 1.5",
+        )
+        for kind in ("linearizable", "serializable")
     ),
 )

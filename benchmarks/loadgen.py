@@ -6,11 +6,9 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Final, Protocol, TypedDict
 
-from tests.proof.member import Member
-
-__all__ = ["BUILD", "LoadError", "Report", "build", "load"]
+__all__ = ["BUILD", "LoadError", "Report", "Target", "build", "load"]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 BUILD: Final = ROOT / "build"
@@ -20,6 +18,26 @@ SOURCE: Final = Path(__file__).resolve().parent / "load"
 
 class LoadError(Exception):
     """The load generator cannot be built, or did not get through."""
+
+
+class Target(Protocol):
+    """Who is under load: one member, or several behind as many endpoints."""
+
+    @property
+    def endpoint(self) -> str:
+        """The client URLs, with commas between."""
+
+    @property
+    def ca(self) -> Path:
+        """Who signed the members' certificates."""
+
+    @property
+    def cert(self) -> Path:
+        """The client's certificate."""
+
+    @property
+    def key(self) -> Path:
+        """Its key."""
 
 
 class Report(TypedDict, total=False):
@@ -67,11 +85,11 @@ def build() -> Path:
     return BINARY
 
 
-def load(member: Member, mode: str, *, patience: float = 600, **options: object) -> Report:
-    """Run the load generator against a member and give its report.
+def load(target: Target, mode: str, *, patience: float = 600, **options: object) -> Report:
+    """Run the load generator against members and give its report.
 
     Args:
-        member: a running member.
+        target: a running member or cluster.
         mode: the generator's mode.
         patience: seconds after which it is given up.
         options: the generator's flags, underscores for hyphens.
@@ -82,10 +100,10 @@ def load(member: Member, mode: str, *, patience: float = 600, **options: object)
     command = [
         str(build()),
         f"-mode={mode}",
-        f"-endpoint={member.endpoint}",
-        f"-cacert={member.ca}",
-        f"-cert={member.cert}",
-        f"-key={member.key}",
+        f"-endpoint={target.endpoint}",
+        f"-cacert={target.ca}",
+        f"-cert={target.cert}",
+        f"-key={target.key}",
     ]
     for name, value in options.items():
         text = str(value).lower() if isinstance(value, bool) else str(value)

@@ -48,7 +48,7 @@ func (o *options) connect(ctx context.Context, n int) ([]*clientv3.Client, error
 	clients := make([]*clientv3.Client, n)
 	for i := range clients {
 		c, err := clientv3.New(clientv3.Config{
-			Endpoints:            []string{o.endpoint},
+			Endpoints:            strings.Split(o.endpoint, ","),
 			TLS:                  config,
 			DialTimeout:          10 * time.Second,
 			Logger:               zap.NewNop(),

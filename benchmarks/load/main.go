@@ -57,7 +57,7 @@ var modes = map[string]func(context.Context, *options) (*report, error){
 func parse() *options {
 	o := &options{}
 	flag.StringVar(&o.mode, "mode", "put", "put, range, txn-put, fill, watch-fanout, watch-latency, first")
-	flag.StringVar(&o.endpoint, "endpoint", "https://127.0.0.1:2379", "where the member serves clients")
+	flag.StringVar(&o.endpoint, "endpoint", "https://127.0.0.1:2379", "where members serve clients, with commas between; calls take turns")
 	flag.StringVar(&o.cacert, "cacert", "", "CA that signed the server's certificate")
 	flag.StringVar(&o.cert, "cert", "", "client certificate")
 	flag.StringVar(&o.key, "key", "", "its key")

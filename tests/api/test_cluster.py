@@ -100,6 +100,20 @@ async def test_a_learner_comes_moves_and_goes() -> None:
         assert list(left.members) == list(listed.members)
 
 
+async def test_hashes_are_told_without_asking_anybody() -> None:
+    """A member whose cluster has lost its majority tells what it holds, at once, as with etcd."""
+    async with started() as (server, cluster):
+        await call(cluster.member_add, messages.MemberAddRequest(peerURLs=[NEW]))
+        assert not server.is_current()
+        maintenance = MaintenanceAPI(server)
+        whom = (Caller(), 1, NoMetadata())
+        told = maintenance.hash_kv(*whom, messages.HashKVRequest(revision=2).SerializeToString())
+        hashed = messages.HashKVResponse.FromString(told)
+        assert (2, -1) == (hashed.header.revision, hashed.compact_revision)
+        whole = messages.HashResponse.FromString(maintenance.hash(*whom, b""))
+        assert hashed.hash == whole.hash
+
+
 BAD = (Code.INVALID_ARGUMENT, "etcdserver: given member URLs are invalid")
 NOT_FOUND = (Code.NOT_FOUND, "etcdserver: member not found")
 NOT_STARTED = (

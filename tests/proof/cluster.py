@@ -18,6 +18,7 @@ from typing import Final
 
 from tests.proof.kv import Client, Hash, RpcFailedError, Status
 from tests.proof.member import Credentials, Member, NotReadyError, etcd_credentials
+from tests.proof.proxy import owner_of
 
 __all__ = ["Cluster"]
 
@@ -47,14 +48,14 @@ class Cluster:
     ) -> None:
         self.target = target
         self.root = root
-        credentials = _credentials(target, root)
+        self.credentials = _credentials(target, root)
         self.members = [
             Member(
                 target,
                 root / name,
                 name=name,
                 data_dir=data_dirs[at] if data_dirs else None,
-                credentials=credentials[at],
+                credentials=self.credentials[at],
                 flags=flags,
             )
             for at, name in enumerate(NAMES)
@@ -70,6 +71,26 @@ class Cluster:
         everybody = ",".join(f"{member.name}={member.peer_url}" for member in self.members)
         for member in self.members:
             member.initial_cluster = everybody
+
+    @property
+    def endpoint(self) -> str:
+        """The client URLs of all members, with commas between."""
+        return ",".join(member.endpoint for member in self.members)
+
+    @property
+    def ca(self) -> Path:
+        """Who signed the members' certificates for clients."""
+        return self.members[0].ca
+
+    @property
+    def cert(self) -> Path:
+        """A client's certificate."""
+        return self.members[0].cert
+
+    @property
+    def key(self) -> Path:
+        """Its key."""
+        return self.members[0].key
 
     @property
     def places(self) -> range:
@@ -95,6 +116,11 @@ class Cluster:
                 member.process.kill()
         for member in chosen:
             member.kill()
+
+    def owner_of(self, port: int) -> int | None:
+        """Give the place of the member whose connection begins at a local port, if it is one's."""
+        running = {at: member.pid for at, member in enumerate(self.members) if member.running()}
+        return owner_of(port, running)
 
     def pause(self, place: int) -> None:
         """Stop a member's clock, so to say (SIGSTOP)."""
@@ -155,10 +181,7 @@ class Cluster:
         """Wait until all members have the same revision, and compare their hashes.
 
         Returns:
-            What differs; empty when all are equal.
-
-        Raises:
-            RpcFailedError: a member does not answer.
+            What differs, or who did not answer; empty when all are equal.
         """
         end = time.monotonic() + seconds
         while True:
@@ -167,7 +190,7 @@ class Cluster:
             if None not in revisions and len(set(revisions)) == 1:
                 revision = revisions[0] or 0
                 hashes = [self._hash(place, revision) for place in self.places]
-                if len(set(hashes)) == 1:
+                if len(set(hashes)) == 1 and None not in hashes:
                     return ""
                 # a compaction reaches the members one after the other
                 if time.monotonic() > end:

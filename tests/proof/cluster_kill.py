@@ -1,6 +1,8 @@
 """Leaders killed under load: nothing acknowledged is lost, another one leads soon.
 
-Every fourth leader is asked to stop before (SIGTERM), which must cost the cluster less.
+Half of them vanish as a machine does: for a moment before the end nothing that they send arrives,
+while clients still reach them. The others only end, and what they have sent is delivered. Every
+fourth leader is asked to stop before (SIGTERM), which must cost the cluster less.
 
 Usage: python -m tests.proof.cluster_kill [--cycles 50] [--seed N] [--target /usr/bin/etcd]
 """
@@ -10,7 +12,9 @@ from __future__ import annotations
 import random
 import sys
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +23,7 @@ from tests.proof.disks import moment
 from tests.proof.kv import RpcFailedError
 from tests.proof.member import NotReadyError
 from tests.proof.outcome import Budget, Options, Outcome, run
+from tests.proof.proxy import Proxy, ProxyThread
 from tests.proof.recovery import Recovery, summarize
 from tests.proof.workload import Ledger, Load
 
@@ -32,6 +37,8 @@ WAIT_SECONDS: Final = 20.0
 LOAD_SECONDS: Final = (0.2, 1.2)
 AFTER_SECONDS: Final = (0.1, 0.6)
 STOP_EVERY: Final = 4
+VANISH: Final = 0.5
+VANISH_SECONDS: Final = (0.0, 0.2)
 YOUNG_KILL: Final = 0.15
 SLOTS: Final = 192
 
@@ -50,15 +57,22 @@ def prove(options: Options, outcome: Outcome) -> None:
     """Kill leader after leader, checking the cluster's promises each time."""
     budget = Budget(options)
     times = Times()
-    with tempfile.TemporaryDirectory(prefix="trioetcd-cluster-kill-") as directory:
+    with (
+        tempfile.TemporaryDirectory(prefix="trioetcd-cluster-kill-") as directory,
+        ExitStack() as stack,
+    ):
         cluster = Cluster(options.target, Path(directory))
+        ports = [member.peer_port for member in cluster.members]
+        proxy = Proxy(ports, cluster.owner_of, random.Random(options.seed))
+        cluster.advertise(proxy.ports)
         ledger = Ledger.of(SLOTS)
         try:
+            between = stack.enter_context(ProxyThread(proxy))
             cluster.start()
             for seed in range(options.seed, options.seed + options.cycles):
                 if budget.spent():
                     break
-                cycle(cluster, ledger, outcome, times, seed)
+                cycle(cluster, between, ledger, outcome, times, seed)
                 outcome.done += 1
                 outcome.last_seed = seed
         except NotReadyError as error:
@@ -69,7 +83,14 @@ def prove(options: Options, outcome: Outcome) -> None:
     judge(times, outcome)
 
 
-def cycle(cluster: Cluster, ledger: Ledger, outcome: Outcome, times: Times, seed: int) -> None:
+def cycle(
+    cluster: Cluster,
+    between: ProxyThread,
+    ledger: Ledger,
+    outcome: Outcome,
+    times: Times,
+    seed: int,
+) -> None:
     """Load, take the leader away, measure, bring it back, check."""
     chance = random.Random(seed)
     if chance.randrange(STOP_EVERY) == 0:
@@ -82,7 +103,18 @@ def cycle(cluster: Cluster, ledger: Ledger, outcome: Outcome, times: Times, seed
     recovery = Recovery(cluster, leader)
     load = Load(cluster.members, ledger, seed=seed, persistent=True)
     moment(chance, LOAD_SECONDS)
-    led, written = recovery.measure(cluster.members[leader].kill, WAIT_SECONDS)
+    vanishing = chance.random() < VANISH
+    outcome.count("vanished", int(vanishing))
+
+    def end() -> None:
+        if vanishing:
+            between.tell(partial(between.proxy.isolate, leader))
+            moment(chance, VANISH_SECONDS)
+        cluster.members[leader].kill()
+        between.tell(partial(between.proxy.reset, leader))
+        between.tell(between.proxy.heal)
+
+    led, written = recovery.measure(end, WAIT_SECONDS)
     times.leader.append(led)
     times.write.append(written)
     for name, seconds in (("leader", led), ("write", written)):

@@ -12,16 +12,17 @@ import contextlib
 import random
 import socket
 import struct
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import trio
 
 from tests.proof.member import free_port
 
-__all__ = ["Line", "Proxy", "owner_of"]
+__all__ = ["Line", "Proxy", "ProxyThread", "owner_of"]
 
 CHUNK_BYTES: Final = 48 * 1024
 CHUNKS_WAITING: Final = 16
@@ -93,7 +94,7 @@ class Proxy:
         self._targets = targets
         self._dialler = dialler
         self._chance = chance
-        self._streams: set[trio.SocketStream] = set()
+        self._streams: dict[trio.SocketStream, tuple[int, int] | None] = {}
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
@@ -114,11 +115,11 @@ class Proxy:
             if (sender == place and outward) or (receiver == place and inward):
                 line.cut()
 
-    def reset(self) -> None:
-        """Break every connection (RST)."""
-        for stream in list(self._streams):
-            _break(stream)
-        self._streams.clear()
+    def reset(self, place: int | None = None) -> None:
+        """Break every connection (RST), or all of one member; what was on its way is lost."""
+        for stream, pair in list(self._streams.items()):
+            if place is None or (pair is not None and place in pair):
+                _break(stream)
 
     async def _accept(self, place: int, listener: trio.SocketListener) -> None:
         async with listener, trio.open_nursery() as nursery:
@@ -139,15 +140,14 @@ class Proxy:
         else:
             there, back = self.lines[sender, receiver], self.lines[receiver, sender]
             pair = (sender, receiver)
-        streams = {near, far}
-        self._streams |= streams
+        self._streams |= {near: pair, far: pair}
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._pump, near, far, there, pair)
                 nursery.start_soon(self._pump, far, near, back, pair and pair[::-1])
         finally:
-            self._streams -= streams
-            for stream in streams:
+            for stream in (near, far):
+                del self._streams[stream]
                 _break(stream)
 
     async def _pump(
@@ -159,7 +159,7 @@ class Proxy:
     ) -> None:
         send, receive = trio.open_memory_channel[tuple[float, bytes]](CHUNKS_WAITING)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._deliver, receive, sink, line, pair)
+            nursery.start_soon(self._deliver, receive, source, sink, line, pair)
             with send, contextlib.suppress(*GONE):
                 while data := await source.receive_some(CHUNK_BYTES):
                     if self._chance.random() < line.loss:
@@ -170,6 +170,7 @@ class Proxy:
     async def _deliver(
         self,
         receive: trio.MemoryReceiveChannel[tuple[float, bytes]],
+        source: trio.SocketStream,
         sink: trio.SocketStream,
         line: Line,
         pair: tuple[int, int] | None,
@@ -178,12 +179,50 @@ class Proxy:
             async for due, data in receive:
                 await trio.sleep_until(due)
                 await line.wait_open()
+                if source.socket.fileno() < 0:
+                    return  # broken meanwhile: what was on its way is lost
                 await sink.send_all(data)
                 if pair is not None:
                     self.passed[pair] += len(data)
             # the end, too, passes only where the line is whole
             await line.wait_open()
             await sink.send_eof()
+
+
+class ProxyThread:
+    """A proxy in a thread of its own, for proofs that do not run on Trio.
+
+    Args:
+        proxy: what it runs until the block is left.
+    """
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
+        self._ready = threading.Event()
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._scope = trio.CancelScope()
+        self._thread = threading.Thread(target=trio.run, args=(self._main,), daemon=True)
+
+    async def _main(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.proxy.run)
+                self._ready.set()
+
+    def tell(self, what: Callable[[], None]) -> None:
+        """Do something with the proxy, in its thread, and wait until it is done."""
+        assert self._token is not None
+        trio.from_thread.run_sync(what, trio_token=self._token)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.tell(self._scope.cancel)
+        self._thread.join()
 
 
 def _break(stream: trio.SocketStream) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -24,6 +25,7 @@ from tests.raft.member import (
     persist,
 )
 from trioetcd.raft import (
+    AppendEntries,
     ConfState,
     Group,
     HardState,
@@ -216,6 +218,20 @@ def test_a_follower_sends_proposals_on() -> None:
     assert only(raft) == Propose(B, ME, Term(1), [b"a"])
 
 
+def test_what_is_sent_on_goes_in_portions() -> None:
+    """No Propose is longer than an AppendEntries may be, unless one entry is; none gets lost."""
+    raft = make(voters=THREE, config=replace(CHANGING, append_bytes_max=100))
+    raft.step(Heartbeat(ME, B, Term(1), Index(0), 0))
+    persist(raft)
+    raft.take_messages()
+    datas = [bytes([at]) * size for at, size in enumerate((1, 60, 20, 300, 10, 10, 100, 0))]
+    assert raft.propose(datas)
+    sent = [each.datas for each in raft.take_messages() if isinstance(each, Propose)]
+    assert datas == [data for each in sent for data in each]
+    assert all(sum(map(len, each)) <= 100 or len(each) == 1 for each in sent)
+    assert len(sent) < len(datas)
+
+
 def test_a_leader_takes_what_was_sent_on() -> None:
     """Well-formed proposals of others are appended, nonsense is not."""
     raft = leader()
@@ -290,6 +306,22 @@ def test_a_removed_leader_steps_down() -> None:
         raft.take_messages()
     )
     assert raft.conf_state.learners == (ME,)
+
+
+def test_a_removed_member_is_told_once_that_is_durable() -> None:
+    """It ends when it hears of it, so the leader must not be able to forget it any more."""
+    raft = leader()
+    raft.log.append(raft.term, [b"remove C"])
+    persist(raft)
+    raft.take_messages()
+    raft.step(ack(B, 1, 2))  # its own answer is not waited for
+    raft.apply_conf_change(ConfState((ME, B)))
+    assert not [each for each in raft.take_messages() if each.to == C]
+    persist(raft)
+    told = AppendEntries(C, ME, Term(1), Index(2), Term(1), Index(2), ())
+    assert [told] == [each for each in raft.take_messages() if each.to == C]
+    persist(raft)
+    assert not [each for each in raft.take_messages() if each.to == C], "once"
 
 
 def test_a_follower_only_notes_the_configuration() -> None:

@@ -323,6 +323,25 @@ def test_an_acknowledgement_waits_for_the_disk() -> None:
     assert only(raft) == AppendEntriesReply(B, ME, Term(1), Index(2), False, Index(0), Term(0))
 
 
+def test_news_of_a_commit_is_no_question() -> None:
+    """Who has acknowledged all stays silent when the commit index rises, and answers otherwise."""
+    raft = make(voters=THREE)
+    raft.step(append(1, 0, 0, group(1, 1, b"a", b"b")))
+    raft.step(append(1, 2, 1, commit=2))
+    assert raft.log.commit == 2
+    persist(raft)
+    told = AppendEntriesReply(B, ME, Term(1), Index(2), False, Index(0), Term(0))
+    assert only(raft) == told, "it had acknowledged nothing yet"
+    raft.step(append(1, 2, 1, group(3, 1, b"c")))
+    persist(raft)
+    raft.take_messages()
+    raft.step(append(1, 3, 1, commit=3))
+    assert raft.log.commit == 3
+    assert raft.take_messages() == []
+    raft.step(append(1, 3, 1, commit=3))
+    assert only(raft) == told._replace(index=Index(3)), "without news it was a question"
+
+
 def test_groups_are_stored_as_they_came() -> None:
     """A group taken whole keeps its bytes; of one that overlaps, the new part is stored."""
     raft = make(voters=THREE)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from trioetcd import raft
 from trioetcd.raft import Group
 from trioetcd.values import ClusterID, Index, MemberID, Term
 from trioetcd.wire.limits import PeerLimits
@@ -15,6 +14,7 @@ from trioetcd.wire.peer import (
     Numbered,
     PeerDialler,
     PeerListener,
+    PeerMessage,
     Purpose,
     SnapshotHead,
 )
@@ -31,7 +31,7 @@ def hello(purpose: Purpose = Purpose.MESSAGES) -> Hello:
     return Hello(purpose, ClusterID(2**64 - 2), SENDER, TO, 2**63 + 5, "3.7.1", URLS)
 
 
-def message_of(row: MessageRow, dice: random.Random) -> raft.Message:
+def message_of(row: MessageRow, dice: random.Random) -> PeerMessage:
     """Make a message of a kind with fields of any size, entries in order."""
     term = Term(dice.choice((1, 7, 2**40, 2**63 - 1)))
     fields: list[object] = []

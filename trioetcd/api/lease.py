@@ -1,4 +1,4 @@
-"""Lease: grant and revoke through the log, keep-alive and time-to-live from the lessor."""
+"""Lease: grant and revoke through the log, keep-alive and time-to-live from the leader's lessor."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Final
 
 from trioetcd.api.context import MessageStream, Metadata
 from trioetcd.ports import Sink
+from trioetcd.runtime.renewing import renew
 from trioetcd.runtime.server import Answer, Server
 from trioetcd.schema import messages
 from trioetcd.statemachine import CommandKind, gates
@@ -42,7 +43,7 @@ class LeaseAPI:
         server.refuse_learner()
         while (message := await stream.receive()) is not None:
             lease = messages.LeaseKeepAliveRequest.FromString(message).ID
-            ttl = await server.renew(lease)
+            ttl = await renew(server, lease)
             body = messages.LeaseKeepAliveResponse(ID=lease, TTL=ttl).SerializeToString()
             await stream.send([server.header() + body])
 
@@ -50,20 +51,28 @@ class LeaseAPI:
         """LeaseTimeToLive: what remains, and the keys if asked; TTL -1 for an unknown lease."""
         request = messages.LeaseTimeToLiveRequest.FromString(message)
         server = self._server
+        lessor = server.lessor
+        lease = request.ID
 
-        def read() -> bytes:
-            lessor = server.lessor
-            found = lessor.time_to_live(request.ID, server.now())
-            if found is None:
-                response = messages.LeaseTimeToLiveResponse(ID=request.ID, TTL=-1)
+        def answer(seconds: int | None) -> bytes:
+            found = lessor.time_to_live(lease, server.now())
+            if found is None or seconds is None:
+                response = messages.LeaseTimeToLiveResponse(ID=lease, TTL=-1)
             else:
-                granted, remaining = found
                 response = messages.LeaseTimeToLiveResponse(
-                    ID=request.ID, TTL=int(remaining), grantedTTL=granted
+                    ID=lease, TTL=seconds, grantedTTL=found[0]
                 )
                 if request.keys:
-                    response.keys.extend(lessor.keys(request.ID))
+                    response.keys.extend(lessor.keys(lease))
             return server.header() + response.SerializeToString()
+
+        def read() -> Answer:
+            found = lessor.time_to_live(lease, server.now())
+            if found is None or lessor.primary:
+                return answer(None if found is None else int(found[1]))
+            # Who does not lead knows the lease and its keys, but not how long it lives.
+            server.ask_leader(caller, call, lease, answer, renew=False)
+            return None
 
         return server.answer_when_current(caller, call, read)
 

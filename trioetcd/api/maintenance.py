@@ -65,27 +65,22 @@ class MaintenanceAPI:
         waits = server.transfers.begin(caller, call, to, leader=leader, now=server.now())
         return None if waits else b""
 
-    def hash(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> Answer:
+    def hash(self, _caller: Sink, _call: int, _metadata: Metadata, message: bytes) -> bytes:
         """Hash: this member's own hash of its state (docs/divergences.md)."""
         messages.HashRequest.FromString(message)
         server = self._server
+        value, _, _ = server.store.hash_kv(0)
+        return server.header() + messages.HashResponse(hash=value).SerializeToString()
 
-        def read() -> bytes:
-            value, _, _ = server.store.hash_kv(0)
-            return server.header() + messages.HashResponse(hash=value).SerializeToString()
+    def hash_kv(self, _caller: Sink, _call: int, _metadata: Metadata, message: bytes) -> bytes:
+        """HashKV: the hash of the key space at a revision; equal on members that agree.
 
-        return server.answer_when_current(caller, call, read)
-
-    def hash_kv(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> Answer:
-        """HashKV: the hash of the key space at a revision; equal on members that agree."""
+        It is of what this member holds and asks nobody: whoever compares members wants just that.
+        """
         request = messages.HashKVRequest.FromString(message)
         server = self._server
-
-        def read() -> bytes:
-            value, compact_revision, hash_revision = server.store.hash_kv(request.revision)
-            response = messages.HashKVResponse(
-                hash=value, compact_revision=compact_revision, hash_revision=hash_revision
-            )
-            return server.header() + response.SerializeToString()
-
-        return server.answer_when_current(caller, call, read)
+        value, compact_revision, hash_revision = server.store.hash_kv(request.revision)
+        response = messages.HashKVResponse(
+            hash=value, compact_revision=compact_revision, hash_revision=hash_revision
+        )
+        return server.header() + response.SerializeToString()

@@ -20,7 +20,7 @@ import trio
 from trioetcd import errors
 from trioetcd.client import requests
 from trioetcd.client.connection import Call, Connection, Endpoint, client_tls
-from trioetcd.client.errors import DisconnectedError, OutcomeUnknownError
+from trioetcd.client.errors import DisconnectedError, OutcomeUnknownError, leaves_open
 from trioetcd.client.lease_keeper import kept_alive
 from trioetcd.client.requests import Compare, Data, Delete, Get, Operation, Put, Sort, Txn
 from trioetcd.client.results import (
@@ -131,7 +131,8 @@ class Client:
         Raises:
             EtcdError: the server refuses; nothing was written.
             DisconnectedError: no endpoint could be reached; nothing was written.
-            OutcomeUnknownError: no answer came; it may or may not have been written.
+            OutcomeUnknownError: no answer came, or none that is clear; it may or may not have
+                been written.
         """
         number = lease.lease_id if isinstance(lease, Lease) else lease
         request = Put(key, value, lease=number, prev_kv=prev_kv).message()
@@ -310,7 +311,12 @@ class Client:
         parse: Callable[[bytes], _Answer],
     ) -> _Answer:
         """Send what must not be sent twice."""
-        return await self._finish(await self._begin(rpc), request, parse)
+        try:
+            return await self._finish(await self._begin(rpc), request, parse)
+        except EtcdError as error:
+            if leaves_open(error):
+                raise OutcomeUnknownError(error.text) from error
+            raise
 
     async def _begin(self, rpc: str) -> Call:
         async with self._dialling:

@@ -11,7 +11,13 @@ from typing import Final
 from trioetcd import errors
 from trioetcd.errors import Code, ErrorRow, EtcdError
 
-__all__ = ["DisconnectedError", "OutcomeUnknownError", "WatchCompactedError", "error_from_wire"]
+__all__ = [
+    "DisconnectedError",
+    "OutcomeUnknownError",
+    "WatchCompactedError",
+    "error_from_wire",
+    "leaves_open",
+]
 
 
 class DisconnectedError(Exception):
@@ -19,7 +25,7 @@ class DisconnectedError(Exception):
 
 
 class OutcomeUnknownError(Exception):
-    """A write was sent and no answer came: it may have been done, or not, or be done yet.
+    """A write was sent and no clear answer came: it may have been done, or not, or be done yet.
 
     The client never sends such a request again by itself. Read, and then decide.
     """
@@ -35,6 +41,19 @@ class WatchCompactedError(EtcdError):
     def __init__(self, compact_revision: int) -> None:
         super().__init__(errors.COMPACTED)
         self.compact_revision = compact_revision
+
+
+_OPEN: Final = frozenset(
+    {Code.CANCELLED, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNAVAILABLE, Code.DATA_LOSS}
+)
+
+
+def leaves_open(error: EtcdError) -> bool:
+    """Whether an error in answer to a write leaves open if it was done, or will be.
+
+    A request that timed out at the server, or whose leader changed, may be in the log by then.
+    """
+    return error.code in _OPEN
 
 
 _ROWS_BY_TEXT: Final = {row.text: row for row in errors.ROWS.values()}

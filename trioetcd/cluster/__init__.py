@@ -18,6 +18,7 @@ from trioetcd.cluster.commands import (
     attributes_command,
     encode_change,
     encode_refused,
+    is_removal_of,
 )
 from trioetcd.cluster.member import (
     ClusterView,
@@ -54,6 +55,7 @@ __all__ = [
     "encode_change",
     "encode_member",
     "encode_refused",
+    "is_removal_of",
     "may_add",
     "may_append",
     "may_remove",

@@ -33,6 +33,7 @@ __all__ = [
     "decode_change",
     "encode_change",
     "encode_refused",
+    "is_removal_of",
     "refused_row",
 ]
 
@@ -135,6 +136,16 @@ def decode_change(kind: int, payload: bytes) -> Change:
         return Update(MemberID(request.ID), tuple(request.peerURLs))
     assert kind == MEMBER_PROMOTE, "a kind that changes members"
     return Promotion(MemberID(messages.MemberPromoteRequest.FromString(payload).ID))
+
+
+def is_removal_of(kind: int, payload: bytes, member: MemberID) -> bool:
+    """Say whether a command, of any kind, removes this member."""
+    if kind != MEMBER_REMOVE:
+        return False
+    try:
+        return decode_change(kind, payload) == Removal(member)
+    except messages.DecodeError:
+        return False  # another member sent it on; it will change nothing when it is applied
 
 
 def encode_refused(row: ErrorRow) -> bytes:

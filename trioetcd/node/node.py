@@ -307,9 +307,21 @@ class _Node:
                 self._log.info("received signal; shutting down", signal=self._signal)
                 notify(STOPPING)
                 accepting.cancel_scope.cancel()
+            await self._hand_over(server)
             server.stop_serving()
             await frontend.drain()
             connections.cancel_scope.cancel()
+
+    async def _hand_over(self, server: Server) -> None:
+        me = server.replica.member_id
+        if server.replica.leader != me:
+            return
+        leader = await server.hand_over()
+        if leader != me:
+            self._log.info(
+                "leadership transferred" if leader else "leadership given up; nobody leads yet",
+                **{"local-member-id": f"{me:x}", "leader-member-id": f"{leader:x}"},
+            )
 
     def _announce(self) -> None:
         garbage.settle()

@@ -44,6 +44,9 @@ __all__ = ["Peering", "ask", "peer_limits"]
 _SILENCE_SECONDS_MIN: Final = 1.0
 _READ_BYTES: Final = 256 * 1024
 
+_PARTING_SECONDS: Final = 1.0
+"""For how long there are connections to a member after it was removed (etcd)."""
+
 _META: Final = Struct(">Qq")
 """What the head of a snapshot says besides its place in the log: revision, compact revision."""
 
@@ -145,8 +148,8 @@ class Peering:
 
     def turned(self, outputs: Outputs) -> None:
         """Carry out what a turn of the replica asks for."""
-        if self.peers.refresh():
-            self._door.dismiss_removed()
+        if self.peers.learn() and self._nursery is not None:
+            self._nursery.start_soon(self._part)
         if outputs.sends:
             self.peers.send(outputs.sends)
         if outputs.accepting is not None:
@@ -155,6 +158,15 @@ class Peering:
             self._transfer(member)
         if outputs.expelled:
             self.expelled.set()
+
+    async def _part(self) -> None:
+        """Leave a member that was removed the time to hear so from its leader, then end it all.
+
+        It ends when it has heard. If it has not, it dials again, and is told by the refusal.
+        """
+        await trio.sleep(_PARTING_SECONDS)
+        self.peers.forget_removed()
+        self._door.dismiss_removed()
 
     async def _listener(self, url: Url) -> Listener:
         return await open_listener(

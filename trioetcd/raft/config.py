@@ -33,8 +33,8 @@ class RaftConfig:
         batch_bytes_max: how many bytes of entries one Ready asks to persist at most; a single
             larger entry, or a group received as one, still goes, alone.
         apply_entries_max: how many entries are handed out to apply at a time.
-        append_bytes_max: how many bytes of entries one AppendEntries holds at most; a single
-            larger entry still goes, alone.
+        append_bytes_max: how many bytes of entries one AppendEntries, or one Propose, holds at
+            most; a single larger entry still goes, alone.
         inflight_max: how many AppendEntries with entries may be unacknowledged by one member.
         pre_vote: whether a member asks if it could win before it begins a term (dissertation,
             section 9.6).

@@ -23,6 +23,7 @@ __all__ = [
     "Role",
     "decode_group",
     "encode_group",
+    "portions",
 ]
 
 _HEAD: Final = Struct(">IBQQI")
@@ -31,6 +32,9 @@ _HEAD: Final = Struct(">IBQQI")
 _FORMAT: Final = 1
 
 GROUP_OVERHEAD: Final = _HEAD.size
+
+_ENTRY_BYTES: Final = 16
+"""What an entry costs in a message besides its own bytes, and a little more."""
 
 
 class CorruptGroupError(Exception):
@@ -184,3 +188,19 @@ def decode_group(encoded: bytes) -> Group:
     group = Group(Index(first), Term(term), datas)
     group.keep(encoded)
     return group
+
+
+def portions(datas: list[bytes], size_max: int) -> list[list[bytes]]:
+    """Cut entries, in order, into parts of at most `size_max` bytes; a longer one goes alone."""
+    if sum(map(len, datas)) + _ENTRY_BYTES * len(datas) <= size_max:
+        return [datas]
+    parts: list[list[bytes]] = []
+    left = 0
+    for data in datas:
+        length = len(data) + _ENTRY_BYTES
+        if length > left or not parts:
+            parts.append([])
+            left = size_max
+        parts[-1].append(data)
+        left -= length
+    return parts

@@ -38,8 +38,8 @@ def committed_index(voters: tuple[MemberID, ...], match: Mapping[MemberID, Index
     assert voters, "a cluster without voters commits nothing"
     if len(voters) == 1:
         return match.get(voters[0], Index(0))
-    held = sorted((match.get(voter, Index(0)) for voter in voters), reverse=True)
-    return held[len(voters) // 2]
+    held = sorted([match.get(voter, Index(0)) for voter in voters])
+    return held[(len(voters) - 1) // 2]
 
 
 def joint_committed_index(conf: ConfState, match: Mapping[MemberID, Index]) -> Index:

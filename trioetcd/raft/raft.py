@@ -28,7 +28,7 @@ from __future__ import annotations
 from typing import Final, assert_never
 
 from trioetcd.raft import election, replication
-from trioetcd.raft.entry import ConfState, HardState, Role
+from trioetcd.raft.entry import ConfState, HardState, Role, portions
 from trioetcd.raft.messages import (
     AppendEntries,
     AppendEntriesReply,
@@ -129,7 +129,8 @@ class Raft(State):
             return True
         if self.leader == NOBODY:
             return False
-        self.send(Propose(self.leader, self.me, self.term, datas))
+        for portion in portions(datas, self.config.append_bytes_max):
+            self.send(Propose(self.leader, self.me, self.term, portion))
         return True
 
     def _admit(self, datas: list[bytes]) -> list[bytes]:
@@ -405,7 +406,9 @@ class Raft(State):
         """Note that the batch asked for by `ready` is on its way to the disk."""
         if ready.groups:
             self.log.write(ready.groups[-1].last)
-        self.writing = (ready.hard_state.term, ready.hard_state.vote)
+        term, vote, commit = ready.hard_state
+        self.writing = (term, vote)
+        self.writing_commit = min(commit, self.log.writing)
 
     def persisted(self) -> None:
         """Note that the batch in flight is durable: now this member counts itself.
@@ -421,6 +424,8 @@ class Raft(State):
         if self.role == Role.LEADER:
             self.match[self.me] = stable
             replication.commit(self)
+            if self.farewells:
+                replication.say_farewell(self)
         elif self.role == Role.CANDIDATE:
             election.count_own_vote(self)
         elif self.acknowledged < min(self.accepted, stable):
@@ -448,6 +453,7 @@ class Raft(State):
             replication.broadcast_heartbeat(self)
             self.resign()
             return
+        replication.part(self)
         replication.track_members(self)
         if self.transferee not in conf_state.voters:
             self.transferee = NOBODY

@@ -39,6 +39,8 @@ __all__ = [
     "on_heartbeat_reply",
     "on_install_snapshot_reply",
     "on_offer",
+    "part",
+    "say_farewell",
     "send_new",
     "track_members",
 ]
@@ -71,6 +73,33 @@ def track_members(state: State) -> None:
     for peer in [peer for peer in state.progress if peer not in members]:
         del state.progress[peer]
         del state.match[peer]
+
+
+def part(state: State) -> None:
+    """Remember to tell the members that have just been removed so."""
+    commit_index = state.log.commit
+    for peer in state.progress:
+        if peer not in state.conf_state.members:
+            state.farewells.append((peer, commit_index))
+
+
+def say_farewell(state: State) -> None:
+    """Tell removed members how far is committed, once that is durable here.
+
+    Not before: whoever hears that it was removed ends. If this leader then forgot that the removal
+    was committed, it would need the vote of the one that has gone, which of two is a majority.
+    The entry itself has been sent; whether it has arrived is for the receiver to see.
+    """
+    log = state.log
+    left = []
+    for peer, index in state.farewells:
+        if index > state.writing_commit:
+            left.append((peer, index))
+        elif index >= log.first - 1:
+            state.outbox.append(
+                AppendEntries(peer, state.me, state.term, index, log.term(index), index, ())
+            )
+    state.farewells = left
 
 
 def send_new(state: State, peer: MemberID, progress: Progress) -> None:
@@ -250,7 +279,11 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
         )
         return
     last = log.append_groups(prev, groups)
-    log.commit_to(min(message.commit, last))
+    moved = log.commit_to(min(message.commit, last))
+    if moved and not groups and last <= state.acknowledged:
+        # The leader only told how far it has committed, and has been told of everything else. If
+        # it has not heard that, it asks again, without any news, and that is answered.
+        return
     _accept(state, last)
 
 

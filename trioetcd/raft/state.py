@@ -34,6 +34,7 @@ class State:
         transferee: to whom leadership is being transferred; 0 for nobody.
         durable: term and vote as they are on the disk.
         writing: term and vote as they are in the batch in flight.
+        writing_commit: how far commits were known in the batch that was cut last.
         votes: who granted and who refused, in a campaign or before one.
         progress: the other members, as a leader sees them.
         match: how far members, this one too, are known to agree durably with the leader.
@@ -46,6 +47,8 @@ class State:
         transfer_elapsed: ticks since the transfer began.
         outbox: messages that may leave.
         snapshots: members that wait for a snapshot.
+        farewells: members that were removed, and how far was committed then; a leader tells them
+            once it will not forget that itself.
         held: messages that may not leave yet, with the index they need durable; all of them need
             term and vote durable.
     """
@@ -73,6 +76,7 @@ class State:
         self.transferee = NOBODY
         self.durable = (self.term, self.vote)
         self.writing = self.durable
+        self.writing_commit = log.commit
         self.votes: dict[MemberID, bool] = {}
         self.progress: dict[MemberID, Progress] = {}
         self.match: dict[MemberID, Index] = {}
@@ -84,6 +88,7 @@ class State:
         self.transfer_elapsed = 0
         self.outbox: list[Message] = []
         self.snapshots: list[MemberID] = []
+        self.farewells: list[tuple[MemberID, Index]] = []
         self.held: list[tuple[int, Message]] = []
         self._entropy = entropy
         self.patience = self.draw_patience()
@@ -144,5 +149,6 @@ class State:
         self.progress = {}
         self.match = {}
         self.snapshots = []
+        self.farewells = []
         self.accepted = self.acknowledged = Index(0)
         self.reads.drop()

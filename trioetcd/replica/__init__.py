@@ -14,6 +14,7 @@ from trioetcd.replica.envelope import Envelope
 from trioetcd.replica.inputs import (
     BarrierRequested,
     Input,
+    LeaseAsked,
     Persisted,
     Proposal,
     Proposed,
@@ -41,6 +42,7 @@ __all__ = [
     "CorruptLog",
     "Envelope",
     "Input",
+    "LeaseAsked",
     "Outputs",
     "Overlay",
     "Persist",

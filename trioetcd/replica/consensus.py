@@ -6,7 +6,14 @@ members, and what stands in place of one that a leader may not append.
 
 from __future__ import annotations
 
-from trioetcd.cluster import CONF_CHANGES, REFUSED, Membership, encode_refused, may_append
+from trioetcd.cluster import (
+    CONF_CHANGES,
+    REFUSED,
+    Membership,
+    encode_refused,
+    is_removal_of,
+    may_append,
+)
 from trioetcd.errors import TOO_MANY_REQUESTS, ErrorRow
 from trioetcd.ports import Entropy
 from trioetcd.raft import Archive, Log, Raft, RaftConfig
@@ -14,8 +21,18 @@ from trioetcd.replica.applying import APPLY_CHUNK
 from trioetcd.replica.config import ReplicaConfig
 from trioetcd.replica.rows import Recovered
 from trioetcd.statemachine import COMMAND_FORMAT, HEAD, HEAD_SIZE
+from trioetcd.values import MemberID
 
-__all__ = ["is_command", "is_conf_change", "restore", "screen"]
+__all__ = [
+    "has_committed_in_term",
+    "is_command",
+    "is_conf_change",
+    "is_removal",
+    "refuse",
+    "refuse_removal",
+    "restore",
+    "screen",
+]
 
 _KIND_AT = 1
 """Where the kind of a command stands in its head."""
@@ -29,6 +46,22 @@ def is_command(data: bytes) -> bool:
 def is_conf_change(data: bytes) -> bool:
     """Say whether an entry changes who votes or learns."""
     return len(data) >= HEAD_SIZE and data[_KIND_AT] in CONF_CHANGES
+
+
+def is_removal(data: bytes, member: MemberID) -> bool:
+    """Say whether an entry removes this member."""
+    return is_conf_change(data) and is_removal_of(data[_KIND_AT], data[HEAD_SIZE:], member)
+
+
+def has_committed_in_term(raft: Raft) -> bool:
+    """Say whether an entry of the current term is known to be committed."""
+    log = raft.log
+    return log.term(log.commit) == raft.term
+
+
+def refuse_removal(data: bytes, member: MemberID, row: ErrorRow) -> bytes:
+    """Give the entry itself, or its refusal if it removes this member."""
+    return refuse(data, row) if is_removal(data, member) else data
 
 
 def refuse(data: bytes, row: ErrorRow) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from trioetcd.questions import Question
 from trioetcd.raft import Message
 from trioetcd.values import MemberID
 
@@ -24,4 +25,4 @@ class Envelope(NamedTuple):
     to: MemberID
     boot: int
     sequence: int
-    message: Message
+    message: Message | Question

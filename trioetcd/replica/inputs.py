@@ -12,6 +12,7 @@ from trioetcd.values import MemberID, Term
 __all__ = [
     "BarrierRequested",
     "Input",
+    "LeaseAsked",
     "Persisted",
     "Proposal",
     "Proposed",
@@ -61,6 +62,15 @@ class ReadRequested:
     """These want to know when a linearizable read may be answered from the store."""
 
     tickets: list[Ticket]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseAsked:
+    """This one wants to know how long a lease lives (`Outputs.leases`), renewed or not."""
+
+    ticket: Ticket
+    lease: int
+    renew: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +132,16 @@ class SnapshotEnded:
 
 @dataclass(frozen=True, slots=True)
 class TransferRequested:
-    """Let another member lead (0: whoever is most up to date)."""
+    """Let another member lead.
+
+    Attributes:
+        to: the other one; 0 is the most up to date of those that are `connected`, or of all if
+            none is.
+        connected: whom messages reach, as far as is known.
+    """
 
     to: MemberID
+    connected: frozenset[MemberID] = frozenset()
 
 
 Input = (
@@ -139,6 +156,7 @@ Input = (
     | Proposed
     | Persisted
     | ReadRequested
+    | LeaseAsked
     | BarrierRequested
     | Stopped
 )

@@ -14,7 +14,7 @@ from trioetcd.values import MemberID
 __all__ = ["Outputs", "Persist", "Published", "Resolved"]
 
 Resolved = tuple[Ticket, Outcome]
-"""What became of a proposal (or of a read or barrier that could not be served)."""
+"""What became of a proposal (or of a read or question that could not be answered)."""
 
 Published = tuple[int, list[Event]]
 """A revision and its events."""
@@ -41,6 +41,7 @@ class Outputs:
         published: what watchers are to hear of, in order.
         resolved: outcomes of proposals, in order; each is durable and committed.
         readable: the tickets of reads that may be answered from the store now.
+        leases: tickets of `LeaseAsked`, and the seconds that are left, or None for no such lease.
         reached: the tickets of flush barriers that have been reached.
         freed: stretches of raw keys in which many rows were deleted: worth a
             `Backend.compact_range` on a thread of its own.
@@ -57,6 +58,7 @@ class Outputs:
     published: list[Published] = field(default_factory=list)
     resolved: list[Resolved] = field(default_factory=list)
     readable: list[Ticket] = field(default_factory=list)
+    leases: list[tuple[Ticket, int | None]] = field(default_factory=list)
     reached: list[Ticket] = field(default_factory=list)
     freed: list[tuple[bytes, bytes]] = field(default_factory=list)
     more: bool = False

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from trioetcd.cluster import Membership
-from trioetcd.raft import Propose, Raft, Role
+from trioetcd.questions import LeaseAnswer, LeaseQuestion
+from trioetcd.raft import Propose, Raft
 from trioetcd.replica.config import ReplicaConfig
 from trioetcd.replica.envelope import Envelope
 from trioetcd.replica.inbox import Inbox
+from trioetcd.replica.lease_desk import LeaseDesk
 from trioetcd.replica.outputs import Outputs
 from trioetcd.replica.proposing import Proposing
 from trioetcd.values import MemberID
@@ -24,6 +26,7 @@ class Peering:
         raft: this member's consensus.
         membership: the members as applied.
         proposing: looks through what others send on to a leader.
+        desk: knows what they ask about leases.
         config: settings.
         boot: random bits drawn for this start.
         now: the time at the start.
@@ -34,6 +37,7 @@ class Peering:
         raft: Raft,
         membership: Membership,
         proposing: Proposing,
+        desk: LeaseDesk,
         config: ReplicaConfig,
         *,
         boot: int,
@@ -43,14 +47,16 @@ class Peering:
         self._raft = raft
         self._membership = membership
         self._proposing = proposing
+        self._desk = desk
         self._boot = boot
         self._recovered = raft.log.last
         self._patience = config.election_seconds
         self._inbox = Inbox()
         self._sequence = 0
+        self._leader = raft.leader
         self._leader_since = now
 
-    def receive(self, envelopes: list[Envelope]) -> None:
+    def receive(self, envelopes: list[Envelope], now: float) -> None:
         """Take in what others say."""
         if self.deaf:
             return
@@ -59,31 +65,43 @@ class Peering:
             if envelope.to != raft.me or not self._inbox.admits(envelope):
                 continue
             message = envelope.message
-            if isinstance(message, Propose) and raft.role == Role.LEADER:
-                admitted = self._proposing.admit(message)
-                if admitted is None:
-                    continue
-                message = admitted
-            raft.step(message)
+            if isinstance(message, (LeaseQuestion, LeaseAnswer)):
+                self._desk.receive(message, now)
+            elif not isinstance(message, Propose):
+                raft.step(message)
+            else:
+                if message.term > raft.term:
+                    raft.step(message)  # whoever is asked, and leads no more, follows
+                self._proposing.receive(message, now)
 
     def speak(self, outputs: Outputs) -> None:
         """Give what others are to be told and sent now."""
         raft = self._raft
         boot, me = self._boot, raft.me
         sequence = self._sequence
-        for message in raft.take_messages():
+        questions, self._desk.messages = self._desk.messages, []
+        for message in (*raft.take_messages(), *questions):
             sequence += 1
             outputs.sends.append(Envelope(me, message.to, boot, sequence, message))
         self._sequence = sequence
         outputs.snapshots = raft.take_snapshots()
         outputs.expelled = self._membership.is_removed(me)
 
-    def transfer(self, to: MemberID) -> None:
-        """Hand leadership over to a voter; 0 is the one whose log is longest."""
+    def transfer(self, to: MemberID, connected: frozenset[MemberID]) -> None:
+        """Hand leadership over to a voter; 0 is the one that is connected and has most of the log.
+
+        Args:
+            to: the voter, or 0.
+            connected: whom messages reach.
+        """
         raft = self._raft
         if not to:
             others = [voter for voter in self._membership.voters() if voter != raft.me]
-            to = max(others, key=lambda voter: raft.match.get(voter, 0), default=raft.me)
+            to = max(
+                others,
+                key=lambda voter: (voter in connected, raft.match.get(voter, 0)),
+                default=raft.me,
+            )
         raft.transfer(to)
 
     def has_caught_up(self, now: float) -> bool:
@@ -93,9 +111,9 @@ class Peering:
         it agrees with, or, if nothing was to be said about that, an election timeout's silence.
         """
         raft = self._raft
-        if not raft.leader:
+        if raft.leader != self._leader:
+            self._leader = raft.leader
             self._leader_since = now
-            return False
-        if raft.log.applied < raft.log.commit:
+        if not raft.leader or raft.log.applied < raft.log.commit:
             return False
         return raft.accepted >= self._recovered or now - self._leader_since > self._patience

@@ -1,7 +1,8 @@
 """Proposals on their way into the log: how many there may be, and what becomes of those too many.
 
-A leader appends them, a member that follows sends them on to its leader. Either way they are
-answered here, when their entry is applied here.
+A leader appends them, a member that follows sends them on to its leader; while leadership moves
+they are held for the next one (`forwarding`). However they go, they are answered here, when their
+entry is applied here.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ import math
 
 from trioetcd.cluster import CONF_CHANGES, MEMBER_ATTRIBUTES, Membership, attributes_command
 from trioetcd.errors import (
-    LEADER_CHANGED,
     NO_LEADER,
     NOT_SUPPORTED_FOR_LEARNER,
     STOPPED,
     TOO_MANY_REQUESTS,
+    UNHEALTHY,
     ErrorRow,
     EtcdError,
 )
 from trioetcd.raft import Propose, Raft, Role
 from trioetcd.replica import consensus
 from trioetcd.replica.config import ReplicaConfig
+from trioetcd.replica.forwarding import Forwarding
 from trioetcd.replica.inputs import Proposal
 from trioetcd.replica.outputs import Outputs
 from trioetcd.replica.pending import Pending
@@ -62,10 +64,17 @@ class Proposing:
         self._member_id = raft.me
         self._boot = boot
         self._publish_at = -math.inf
+        # After so long without a leader every member that may campaign has done so.
+        self._forwarding = Forwarding(pending.waiting, patience=2 * config.election_seconds)
+        self._gives_way = False
+
+    def expire(self, now: float, outputs: Outputs) -> None:
+        """Give up on commands that nobody has answered in time."""
+        outputs.resolved.extend(self._pending.expire(now, self._forwarding.led_since))
 
     def propose(self, proposals: list[Proposal], now: float, outputs: Outputs) -> None:
         """Take clients' commands, as many as there is room for."""
-        room = self._room()
+        room = self._room(now)
         if len(proposals) > room:
             refusal = EtcdError(self._refusal() or TOO_MANY_REQUESTS)
             outputs.resolved.extend((ticket, refusal) for ticket, _, _ in proposals[room:])
@@ -94,12 +103,70 @@ class Proposing:
         pending.counter = counter
         pending.stamp(now)
         raft = self._raft
-        if raft.role == Role.LEADER:
+        leads = raft.role == Role.LEADER and not self._forwarding.held
+        if leads and not conf_change and raft.propose(datas):
+            self.waiting_bytes += size  # as nearly always
+        else:
+            self._take(datas, size, changes_members=conf_change)
+
+    def _take(self, datas: list[bytes], size: int, *, changes_members: bool) -> None:
+        """Append commands, send them on, or hold them, whichever can be done."""
+        raft, forwarding = self._raft, self._forwarding
+        leads = raft.role == Role.LEADER
+        held = forwarding.held or raft.transferee
+        if changes_members and leads and not held:
+            datas = self._screen(datas)
+        if held or not raft.propose(datas):
+            forwarding.hold(datas, changes_members=changes_members)
+        elif leads:
             self.waiting_bytes += size
-            if conf_change:
-                datas = consensus.screen(datas, raft, self._membership, self._config)
-        taken = raft.propose(datas)
-        assert taken, "there was room, so there is a leader"
+        else:
+            forwarding.sent(self._pending.counter, size)
+
+    def _screen(self, datas: list[bytes]) -> list[bytes]:
+        """Look through commands of which some change the members, before this leader takes them.
+
+        One that removes this leader from a cluster of two is not taken yet: when it is committed
+        the other one may not know that, and would wait for a vote that never comes. The other one
+        is to lead first, and is sent what comes meanwhile. If it does not, the removal is refused.
+        """
+        raft = self._raft
+        datas = consensus.screen(datas, raft, self._membership, self._config)
+        others = [voter for voter in raft.conf_state.voters if voter != raft.me]
+        if len(others) != 1:
+            return datas
+        if self._gives_way:
+            return [consensus.refuse_removal(data, raft.me, UNHEALTHY) for data in datas]
+        if any(consensus.is_removal(data, raft.me) for data in datas):
+            raft.transfer(others[0])
+            self._gives_way = bool(raft.transferee)
+        return datas
+
+    def go_on(self, now: float, outputs: Outputs) -> None:
+        """Let what was held go to who leads now; without a leader, give up after a while."""
+        raft, forwarding = self._raft, self._forwarding
+        forwarding.led(raft.leader, now)
+        if not forwarding.held or raft.transferee:
+            return
+        if not raft.leader:
+            if not forwarding.expects_leader(now):
+                self.drop_held(outputs, NO_LEADER)
+            return
+        if forwarding.changes_members and not consensus.has_committed_in_term(raft):
+            return  # a leader refuses changes of members before that
+        changes_members = forwarding.changes_members
+        datas = forwarding.release()
+        self._take(datas, sum(map(len, datas)), changes_members=changes_members)
+        self._gives_way = False
+
+    def drop_held(self, outputs: Outputs, row: ErrorRow) -> None:
+        """Give up on what is held; those who wait for their own commands are told why."""
+        self._gives_way = False
+        waiting = self._pending.waiting
+        for data in self._forwarding.release():
+            _, _, _, boot, counter = HEAD.unpack_from(data)
+            if boot == self._boot and counter in waiting:
+                outputs.resolved.append((waiting.pop(counter), EtcdError(row)))
 
     def refusal(self) -> ErrorRow | None:
         """Say why clients may ask the leader for nothing through this member; None if they may."""
@@ -110,24 +177,26 @@ class Proposing:
 
     def _refusal(self) -> ErrorRow | None:
         row = self.refusal()
-        if row is not None:
-            return row
-        if not self._raft.leader:
-            return NO_LEADER
-        return LEADER_CHANGED if self._raft.transferee else None
+        return row if row is not None or self._raft.leader else NO_LEADER
 
-    def _room(self) -> int:
+    def _room(self, now: float) -> int:
         """Say how many proposals may come in now."""
-        raft = self._raft
-        if self.stopped or not raft.leader or raft.transferee:
+        if self.stopped:
             return 0
-        if raft.role != Role.LEADER and self.refusal() is not None:
-            return 0
-        log = raft.log
+        raft, forwarding = self._raft, self._forwarding
         config = self._config
+        size = self.waiting_bytes + forwarding.held_bytes
+        if raft.role != Role.LEADER:
+            if self.refusal() is not None:
+                return 0
+            if not (raft.leader or forwarding.expects_leader(now)):
+                return 0
+            # The lane that leads to the leader holds no more, and has its overhead.
+            size = 2 * forwarding.size()
+        log = raft.log
         if log.commit - log.applied > config.gap_max:
             return 0
-        if self.waiting_bytes > config.proposal_bytes_max:
+        if size > config.proposal_bytes_max:
             return 0
         under_way = max(log.last - log.applied, len(self._pending.waiting))
         return max(0, config.proposals_max - under_way)
@@ -138,9 +207,8 @@ class Proposing:
         pending.counter += 1
         head = HEAD.pack(COMMAND_FORMAT, kind, self._member_id, self._boot, pending.counter)
         data = head + payload
-        if self._raft.role == Role.LEADER:
+        if self._raft.propose([data]) and self._raft.role == Role.LEADER:
             self.waiting_bytes += len(data)
-        self._raft.propose([data])
 
     def publish(self, now: float) -> None:
         """Tell the cluster name and client URLs, unless it knows them; again if nobody heard."""
@@ -153,12 +221,20 @@ class Proposing:
             payload = attributes_command(self._member_id, config.name, config.client_urls)
             self.propose_own(MEMBER_ATTRIBUTES, payload)
 
-    def admit(self, message: Propose) -> Propose | None:
-        """Look through what another member sends on to this leader; None if it makes no sense."""
+    def receive(self, message: Propose, now: float) -> None:
+        """Take what another member sends on, in whichever term it believed that this one leads.
+
+        A member that leads no more sends it on in its turn; terms only grow from one to the next,
+        so it goes round no circle. What cannot be held is dropped: whoever asked is told so by
+        the member it asked, when time is up.
+        """
         datas = message.datas
-        if not all(map(consensus.is_command, datas)):
-            return None
-        if not any(map(consensus.is_conf_change, datas)):
-            return message
-        datas = consensus.screen(datas, self._raft, self._membership, self._config)
-        return message._replace(datas=datas)
+        if not datas or not all(map(consensus.is_command, datas)):
+            return
+        raft, forwarding = self._raft, self._forwarding
+        if not (raft.leader or forwarding.expects_leader(now)):
+            return
+        if forwarding.held_bytes > self._config.proposal_bytes_max:
+            return
+        changes_members = any(map(consensus.is_conf_change, datas))
+        self._take(datas, sum(map(len, datas)), changes_members=changes_members)

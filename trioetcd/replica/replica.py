@@ -35,6 +35,7 @@ from trioetcd.replica.housekeeping import Housekeeping
 from trioetcd.replica.inputs import (
     BarrierRequested,
     Input,
+    LeaseAsked,
     Persisted,
     Proposed,
     ReadRequested,
@@ -50,6 +51,7 @@ from trioetcd.replica.inputs import (
     Unreachable,
 )
 from trioetcd.replica.installing import Installing
+from trioetcd.replica.lease_desk import LeaseDesk
 from trioetcd.replica.lease_keeper import LeaseKeeper
 from trioetcd.replica.machine import assemble
 from trioetcd.replica.outputs import Outputs
@@ -128,11 +130,14 @@ class Replica:
         self._log = self._raft.log
         self._housekeeping = Housekeeping(recovered, config)
         self._batches = Batches(recovered, self._housekeeping)
-        self._pending = Pending(timeout=config.request_seconds)
+        self._pending = Pending(
+            timeout=config.request_seconds, election=2 * config.election_seconds
+        )
         self._proposing = Proposing(self._raft, self.membership, self._pending, config, boot=boot)
         self._reads = Reads(timeout=config.request_seconds, boot=boot)
+        self._desk = LeaseDesk(self._raft, self.lessor, self._reads, timeout=config.request_seconds)
         self._peering = Peering(
-            self._raft, self.membership, self._proposing, config, boot=boot, now=now
+            self._raft, self.membership, self._proposing, self._desk, config, boot=boot, now=now
         )
         self._installing = Installing(self.space, self._raft, recovered.epoch)
         self._lease_keeper = LeaseKeeper(self.lessor)
@@ -222,16 +227,18 @@ class Replica:
                     self._proposing.propose(entry.proposals, now, outputs)
                 case ReadRequested():
                     self._on_read(entry.tickets, now, outputs)
+                case LeaseAsked():
+                    self._desk.ask(entry, now, self._proposing.refusal(), outputs)
                 case BarrierRequested():
                     self._on_barrier(entry.ticket, outputs)
                 case Stopped():
                     self._on_stopped(outputs)
                 case Received():
-                    self._peering.receive(entry.envelopes)
+                    self._peering.receive(entry.envelopes, now)
                 case Unreachable():
                     self._raft.report_unreachable(entry.peer)
                 case TransferRequested():
-                    self._peering.transfer(entry.to)
+                    self._peering.transfer(entry.to, entry.connected)
                 case SnapshotSent():
                     self._raft.report_snapshot(entry.peer, ok=entry.ok)
                 case SnapshotOffered():
@@ -255,9 +262,14 @@ class Replica:
             outputs.more = True
         if not self._in_flight:
             self._cut(now, outputs)
+        desk = self._desk
+        if desk.busy:
+            desk.go_on(now)
         self._confirm_reads(now, outputs)
+        if desk.busy:
+            desk.collect(outputs, now)
         raft = self._raft
-        if raft.progress or not raft.sole_voter:
+        if not raft.sole_voter or raft.progress or raft.outbox:
             self._follow_up(now, outputs)
         return outputs
 
@@ -295,8 +307,10 @@ class Replica:
 
     def _on_stopped(self, outputs: Outputs) -> None:
         self._proposing.stopped = True
+        self._proposing.drop_held(outputs, STOPPED)
         outputs.resolved.extend(self._pending.fail(STOPPED))
         outputs.resolved.extend(self._reads.fail(STOPPED))
+        self._desk.fail(STOPPED, outputs)
 
     def _tick(self, now: float, outputs: Outputs) -> None:
         """Let one tick pass, however long the pause: what arrived in it has come first."""
@@ -307,8 +321,9 @@ class Replica:
         if self.stalled and raft.role == Role.LEADER and not raft.sole_voter:
             raft.resign()  # somebody whose disk works had better lead
         self._proposing.publish(now)
-        outputs.resolved.extend(self._pending.expire(now))
+        self._proposing.expire(now, outputs)
         outputs.resolved.extend(self._reads.expire(now))
+        self._desk.expire(now, outputs)
         # A message of this step may have deposed this member, whose clock then counts no more.
         leads = raft.role == Role.LEADER and self._log.applied >= raft.term_start
         if self._leading and leads and not self._proposing.stopped:
@@ -333,6 +348,7 @@ class Replica:
 
     def _follow_up(self, now: float, outputs: Outputs) -> None:
         """Do what is to be done at the end of a step because there are others."""
+        self._proposing.go_on(now, outputs)
         self._peering.speak(outputs)
         if self._leading and self._raft.role != Role.LEADER:
             self._leading = False

@@ -77,7 +77,7 @@ class Driver:
         self._writing = False
         self._crowd = 0
         self._failure: BackendError | None = None
-        self._after_turn = trio.lowlevel.ParkingLot()
+        self._turned_event: trio.Event | None = None
         self._writer: BatchWriter | None = None
 
     def propose(self, ticket: object, kind: int, payload: bytes) -> None:
@@ -110,7 +110,9 @@ class Driver:
 
     async def wait_turn(self) -> None:
         """Wait until the end of the next turn."""
-        await self._after_turn.park()
+        if self._turned_event is None:
+            self._turned_event = trio.Event()
+        await self._turned_event.wait()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Drive until cancelled; then write what is still gathered.
@@ -195,12 +197,15 @@ class Driver:
             assert writer is not None
             self._writing = True
             writer.write(persist.number, self._backend.prepare(persist.rows))
+        # First what the peers' disks wait for, and answers; with those leaves what else there is.
+        self._turned(outputs)
         if self._flushes:
             flushes, self._flushes = self._flushes, []
             for flush in flushes:
                 flush()
-        self._turned(outputs)
         self._more = outputs.more
         if outputs.more:
             self._event.set()
-        self._after_turn.unpark_all()
+        if self._turned_event is not None:
+            self._turned_event.set()
+            self._turned_event = None

@@ -11,7 +11,6 @@ from typing import Final, NamedTuple, Protocol
 
 import trio
 
-from trioetcd import raft
 from trioetcd.cluster import Member
 from trioetcd.ports import Entropy
 from trioetcd.runtime.metrics import Metrics
@@ -22,7 +21,7 @@ from trioetcd.transport.streams import ByteStream
 from trioetcd.url import parse_url
 from trioetcd.values import SERVER_VERSION, ClusterID, MemberID
 from trioetcd.wire.limits import PeerLimits
-from trioetcd.wire.peer import Hello, Numbered, Purpose, Refusal, Welcome
+from trioetcd.wire.peer import Hello, Numbered, PeerMessage, Purpose, Refusal, Welcome
 
 __all__ = ["Addressed", "Dial", "LocalMember", "MembershipView", "Peers", "addresses_of"]
 
@@ -73,7 +72,7 @@ class MembershipView(Protocol):
 
 
 class Addressed(Protocol):
-    """A message of Raft on its way, as `replica.Outputs.sends` has them."""
+    """A message on its way, as `replica.Outputs.sends` has them."""
 
     @property
     def to(self) -> MemberID:
@@ -84,7 +83,7 @@ class Addressed(Protocol):
         """Its number."""
 
     @property
-    def message(self) -> raft.Message:
+    def message(self) -> PeerMessage:
         """Itself."""
 
 
@@ -110,7 +109,7 @@ class Peers:
 
     Args:
         local: see there.
-        membership: see there; looked at in `refresh`.
+        membership: see there; looked at in `learn` and `refresh`.
         dial: how a peer is dialled.
         entropy: for the pauses between attempts.
         limits: bounds of the protocol.
@@ -148,11 +147,11 @@ class Peers:
 
     # -- who there is -------------------------------------------------------------------------
 
-    def refresh(self) -> bool:
-        """Look at the membership if it has changed: links come, go, and get new addresses.
+    def learn(self) -> bool:
+        """Look at the membership if it has changed: links come, and get new addresses.
 
         Returns:
-            Whether it has changed.
+            Whether there are links to members that are gone (`forget_removed`).
         """
         if self._seen == self.membership.changes:
             return False
@@ -160,11 +159,27 @@ class Peers:
         for member in self.membership.members():
             if member.id != self.local.id:
                 self._know(member.id, addresses_of(member.peer_urls), stranger=False)
-        for peer in list(self._peers.values()):
-            gone = self.membership.get(peer.id) is None
-            if gone and (not peer.stranger or self.membership.is_removed(peer.id)):
-                self._forget(peer)
-        return True
+        return bool(self._gone())
+
+    def _gone(self) -> list[_Peer]:
+        """Give those whose links lead to members that are gone; a stranger may come in yet."""
+        membership = self.membership
+        return [
+            peer
+            for peer in self._peers.values()
+            if membership.get(peer.id) is None
+            and (not peer.stranger or membership.is_removed(peer.id))
+        ]
+
+    def forget_removed(self) -> None:
+        """End the links to members that are gone."""
+        for peer in self._gone():
+            self._forget(peer)
+
+    def refresh(self) -> None:
+        """Look at the membership, and end the links to members that are gone at once."""
+        self.learn()
+        self.forget_removed()
 
     def meet(self, hello: Hello) -> bool:
         """Answer a member that has spoken: dial it at once, known to the membership or not (yet).
@@ -288,6 +303,7 @@ class _Peer:
         self._peers = peers
         self._scope = trio.CancelScope()
         self._was_active = False
+        self._told_too_long = False
         metrics = peers.metrics
         self._both = (f"{peers.local.id:x}", self.name)
         self._sent = metrics.network_peer_sent_bytes_total.labels(self.name)
@@ -313,6 +329,7 @@ class _Peer:
 
     def connected(self, address: Address, welcome: Welcome) -> None:
         self._was_active = True
+        self._told_too_long = False
         self.connected_at = trio.current_time()
         self._peers.log.info(
             "peer became active",
@@ -341,3 +358,12 @@ class _Peer:
 
     def lost(self, count: int) -> None:
         self._lost.value += count
+
+    def too_long(self) -> None:
+        if not self._told_too_long:  # once a connection: what is asked for again is dropped again
+            self._told_too_long = True
+            self._peers.log.warn(
+                "dropped a message to a peer that is longer than a frame may be; with a larger "
+                "--max-request-bytes at all members it would get through",
+                **{"peer-id": self.name, "frame-bytes-max": self._peers.limits.frame_bytes_max},
+            )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple, cast
 
 import trio
@@ -19,7 +20,7 @@ from trioetcd.cluster import CLUSTER_VERSION, Connected
 from trioetcd.errors import EtcdError
 from trioetcd.mvcc import WatchHub, WatchSession
 from trioetcd.ports import FIRST_ROW, LAST_ROW, Backend, Clock, Entropy, Sink
-from trioetcd.replica import Outputs, Replica, TransferRequested
+from trioetcd.replica import LeaseAsked, Outputs, Replica, TransferRequested
 from trioetcd.runtime.cursors import Cursors
 from trioetcd.runtime.driver import Driver
 from trioetcd.runtime.metrics import Metrics
@@ -28,7 +29,7 @@ from trioetcd.runtime.waiter import Waiter
 from trioetcd.runtime.watch_feed import WatchStream, feed
 from trioetcd.schema import fastpath, messages
 from trioetcd.statemachine import HEAD, CommandKind
-from trioetcd.values import INT64_MAX
+from trioetcd.values import INT64_MAX, MemberID
 
 __all__ = [
     "STORAGE_VERSION",
@@ -46,6 +47,9 @@ SPACE_MARGIN_BYTES: Final = 64 * 1024 * 1024
 
 SIZE_SECONDS: Final = 1.0
 
+HAND_OVER_SECONDS: Final = 0.5
+"""How long a leader that ends waits for the next one to lead."""
+
 PUBLISH_SECONDS: Final = 1.0
 """How long a member waits until the cluster knows its name; an election takes as long."""
 
@@ -54,6 +58,10 @@ Answer = bytes | list[bytes] | None
 
 Ticket = tuple[Sink, int, Callable[[], Answer] | None]
 """Who waits, for which call, and what to read when the store is current (if it is a read)."""
+
+
+LeaseTicket = tuple[Sink, int, Callable[[int | None], Answer]]
+"""Who waits, for which call, and how the answer is made of the seconds that are left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +98,8 @@ class Server:
 
     Attributes:
         transfers: those who wait for another leader.
-        also_turned: given the outputs of each turn first: what is for the peers leaves before
-            anybody is answered.
+        also_turned: given the outputs of each turn: before anybody is answered if there are
+            entries for the peers, whose disks should begin, and after that otherwise.
         connected: gives the other members that this one is connected to, and for how many
             seconds it has been; nobody, until whoever keeps the connections says otherwise.
         wall: gives the seconds since 1970.
@@ -223,25 +231,30 @@ class Server:
             if 0 < lease <= INT64_MAX and lease not in self.lessor:
                 return lease
 
-    async def renew(self, lease: int) -> int:
-        """Renew a lease on this leader's clock; 0 if nobody knows it.
+    def ask_leader(
+        self,
+        caller: Sink,
+        call: int,
+        lease: int,
+        make: Callable[[int | None], Answer],
+        *,
+        renew: bool,
+    ) -> None:
+        """Ask who leads, the leader itself too, how long a lease lives.
 
-        A leader that has been deposed without knowing it must not promise time that its successor
-        does not give, so others confirm first that it leads.
+        Args:
+            caller: who waits.
+            call: for which call.
+            lease: the lease.
+            make: given the seconds that are left, or None for no such lease; makes the answer.
+            renew: whether the lease is to have its full time again first.
 
         Raises:
-            EtcdError: this member does not lead, or nobody confirmed that it does.
+            EtcdError: this member stops.
         """
-        await self.wait_current()
-        try:
-            return self.lessor.renew(lease, self.now())
-        except EtcdError as error:
-            if error.row is errors.LEASE_NOT_FOUND:
-                return 0
-            if error.row is errors.NOT_PRIMARY_LESSOR:
-                # A client that hears this asks again, and sooner or later it asks the leader.
-                raise EtcdError(errors.LEADER_CHANGED) from None
-            raise
+        if self._stopping:
+            raise EtcdError(errors.STOPPED)
+        self.driver.put_in(LeaseAsked((caller, call, make), lease, renew))
 
     # Watches
 
@@ -364,6 +377,24 @@ class Server:
         """Wait until the member stops serving."""
         await self._stopped.wait()
 
+    async def hand_over(self) -> MemberID:
+        """Let another voter lead, if this member leads others, and wait for it, but not long.
+
+        Requests are taken meanwhile; what cannot be done here goes on to the one that leads next.
+
+        Returns:
+            Who leads now; this member if it leads nobody else, or nobody else could; 0 if nobody
+            is known to.
+        """
+        replica = self.replica
+        me = replica.member_id
+        if replica.leader == me and self.membership.voters() != (me,):
+            self.driver.put_in(TransferRequested(MemberID(0), frozenset(self.connected())))
+            with trio.move_on_after(HAND_OVER_SECONDS):
+                while replica.leader in {me, MemberID(0)}:
+                    await self.driver.wait_turn()
+        return replica.leader
+
     def stop_serving(self) -> None:
         """Take no more proposals; streams that wait for the end see it."""
         self._stopping = True
@@ -374,15 +405,19 @@ class Server:
 
     def _turned(self, outputs: Outputs) -> None:
         """Deliver a turn's outcomes: each connection that has answers writes once."""
-        self.also_turned(outputs)
+        entries_first = outputs.persist is not None
+        if entries_first:
+            self.also_turned(outputs)
         if outputs.reloaded:  # before what came after the snapshot, of which all miss the beginning
             self.hub.reload()
         for revision, events in outputs.published:
             self.hub.publish(revision, events)
         for start, stop in outputs.freed:
             self._give_back(start, stop, _nothing)
-        if outputs.resolved or outputs.readable:
+        if outputs.resolved or outputs.readable or outputs.leases:
             self._answer(outputs)
+        if not entries_first:
+            self.also_turned(outputs)
         if self.transfers.waiting:
             self.transfers.turned(leader=self.replica.leader, now=self.now())
         if self._after_compaction and not self.store.compaction.pending:
@@ -408,6 +443,10 @@ class Server:
             caller, call, read = cast("Ticket", ticket)
             assert read is not None
             self.deliver(caller, call, read)
+            sinks[id(caller)] = caller
+        for ticket, seconds in outputs.leases:
+            caller, call, make = cast("LeaseTicket", ticket)
+            self.deliver(caller, call, partial(make, seconds))
             sinks[id(caller)] = caller
         for caller in sinks.values():
             caller.flush()

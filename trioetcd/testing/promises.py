@@ -6,6 +6,7 @@ nothing, a term that was shown and forgotten may come again.
 
 from __future__ import annotations
 
+from trioetcd.questions import Question
 from trioetcd.raft import (
     AppendEntriesReply,
     InstallSnapshotReply,
@@ -21,7 +22,7 @@ from trioetcd.testing.violation import require
 __all__ = ["check_promise"]
 
 
-def check_promise(message: Message, durable: Meta, last: int) -> None:
+def check_promise(message: Message | Question, durable: Meta, last: int) -> None:
     """Check one message.
 
     Args:

@@ -9,7 +9,6 @@ sends again what matters.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Final, Protocol
 
 import trio
@@ -89,6 +88,9 @@ class PeerLinkOwner(Protocol):
     def lost(self, count: int) -> None:
         """So many messages will not leave."""
 
+    def too_long(self) -> None:
+        """Some of them never could: they are longer than a frame may be."""
+
 
 class PeerLink:
     """Sends messages to one peer.
@@ -141,14 +143,17 @@ class PeerLink:
         self._since: float | None = None
         self._reason = ""
         self._lost = 0
+        self._long = 0
 
     def send(self, messages: Sequence[Numbered]) -> None:
         """Send messages, now if the connection takes them, or as soon as it does."""
         self._outbox.put(messages)
         stream = self._stream
         if stream is not None and not stream.parked_bytes:
-            with suppress(trio.BrokenResourceError):  # the reader meets the same end, and says why
+            try:
                 self._flush(stream)
+            except trio.BrokenResourceError:
+                return  # the reader meets the same end, says why, and what was lost
             if self._unfinished(stream):
                 self._more.set()
         self._tell_lost()
@@ -230,7 +235,11 @@ class PeerLink:
         return pause * (2 / 3 + self._entropy.bits(16) / 2**16 * 2 / 3)
 
     def _tell_lost(self) -> None:
-        lost = self._outbox.dropped + self._dialler.dropped
+        if self._dialler.dropped:
+            self._long += self._dialler.dropped
+            self._dialler.dropped = 0
+            self._owner.too_long()
+        lost = self._outbox.dropped + self._long
         if lost != self._lost:
             self._owner.lost(lost - self._lost)
             self._lost = lost
@@ -276,6 +285,7 @@ class PeerLink:
                 if silence.cancelled_caught:
                     raise _BrokenLinkError(f"the peer took nothing for {self._write_seconds:g} s")
                 self._flush(stream)
+            self._tell_lost()
 
     def _unfinished(self, stream: ByteStream) -> bool:
         return stream.parked_bytes > 0 or len(self._outbox) > 0

@@ -57,8 +57,11 @@ class PeerOutbox:
     def take(self, bytes_max: int) -> list[Numbered]:
         """Take what goes out next: about `bytes_max`, at least one message if there is any."""
         taken: list[Numbered] = []
-        left = self._control.take(taken, bytes_max)
-        self._data.take(taken, left)
+        left = bytes_max
+        if self._control.messages:
+            left = self._control.take(taken, left)
+        if self._data.messages:
+            self._data.take(taken, left)
         return taken
 
     def clear(self) -> None:

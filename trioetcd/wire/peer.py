@@ -40,6 +40,7 @@ from trioetcd.wire.peer_frames import (
 )
 from trioetcd.wire.peer_messages import (
     Numbered,
+    PeerMessage,
     decode_message,
     encode_message,
     item_count,
@@ -58,6 +59,7 @@ __all__ = [
     "OtherVersion",
     "PeerDialler",
     "PeerListener",
+    "PeerMessage",
     "Purpose",
     "Refusal",
     "Refused",
@@ -68,11 +70,12 @@ __all__ = [
     "cut_rows",
 ]
 
+_MESSAGES = int(FrameKind.MESSAGES)
 _GREETING, _ASKED, _WELCOMED, _OFFERED, _TAKING, _ENDED, _OVER = range(7)
 
 
 class Messages(NamedTuple):
-    """Messages of Raft, in the order in which they were sent; at least one."""
+    """Messages, in the order in which they were sent; at least one."""
 
     messages: list[Numbered]
 
@@ -294,11 +297,11 @@ class PeerDialler:
         """Queue messages, gathered into as few frames as their target length allows."""
         assert self._state == _WELCOMED and self._purpose is Purpose.MESSAGES  # noqa: PT018 # one thought
         limits = self._limits
-        for gathered in _gather(messages, limits):
-            payload = encode([FrameKind.MESSAGES.value, *map(encode_message, gathered)])
-            # Only a message that is alone in its frame can be too long for any.
-            items = 1 + sum(item_count(each.message) for each in gathered)
-            if len(payload) > limits.frame_bytes_max or items > limits.items_max:
+        for gathered in _gather(messages, limits) if len(messages) > 1 else [messages]:
+            payload = encode([_MESSAGES, *map(encode_message, gathered)])
+            # Only a message that is alone in its frame can be too long for any. An item takes a
+            # byte at least, so short ones need not be counted.
+            if len(payload) > limits.items_max and not _fits(payload, gathered, limits):
                 self.dropped += len(gathered)
             else:
                 self._out.append(frame(payload))
@@ -331,6 +334,12 @@ class PeerDialler:
         data = b"".join(self._out)
         self._out.clear()
         return data
+
+
+def _fits(payload: bytes, messages: Sequence[Numbered], limits: PeerLimits) -> bool:
+    """Say whether a frame of these messages may be sent."""
+    items = 1 + sum(item_count(each.message) for each in messages)
+    return len(payload) <= limits.frame_bytes_max and items <= limits.items_max
 
 
 def _gather(messages: Sequence[Numbered], limits: PeerLimits) -> Iterator[list[Numbered]]:

@@ -85,6 +85,9 @@ class FrameKind(IntEnum):
     MEMBERS = 11
 
 
+_FRAME_KINDS: Final = {kind.value: kind for kind in FrameKind}
+
+
 class Purpose(IntEnum):
     """What a connection is for: the dialler says so in its hello."""
 
@@ -254,10 +257,10 @@ def kind_of(items: list[Value]) -> FrameKind:
     Raises:
         RemoteProtocolError: there is none of this number.
     """
-    try:
-        return FrameKind(as_number(items[0], 8)) if items else FrameKind(0)
-    except ValueError:
-        raise RemoteProtocolError("a frame of no known kind") from None
+    kind = _FRAME_KINDS.get(as_number(items[0], 8)) if items else None
+    if kind is None:
+        raise RemoteProtocolError("a frame of no known kind")
+    return kind
 
 
 def _fields(data: bytes, kind: FrameKind, count: int, items_max: int) -> list[Value]:

@@ -1,4 +1,4 @@
-"""Raft's messages on the wire: one table, from which both directions and the document come.
+"""The messages of members on the wire: one table, from which both directions and the document come.
 
 A message is a CBOR array: its sequence number, its kind, its term, then its fields in the table's
 order. Who sends and who receives is known from the hello and not repeated. Groups of entries
@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from trioetcd import raft
+from trioetcd.questions import LeaseAnswer, LeaseQuestion, Question
 from trioetcd.raft import CorruptGroupError, Group, decode_group
 from trioetcd.values import MemberID, Term
 from trioetcd.wire.cbor import Value, all_bytes, as_array, as_bytes, as_flag, as_number
@@ -22,6 +23,7 @@ __all__ = [
     "FieldKind",
     "MessageRow",
     "Numbered",
+    "PeerMessage",
     "decode_message",
     "encode_message",
     "item_count",
@@ -36,6 +38,10 @@ NUMBER_BITS: Final = 64
 _ITEM_BYTES: Final = 9
 _HEAD_ITEMS: Final = 3
 _LENGTH_MAX: Final = 2**32
+
+
+PeerMessage = raft.Message | Question
+"""What members say to each other on a connection for messages."""
 
 
 class FieldKind(Enum):
@@ -58,7 +64,7 @@ class MessageRow(NamedTuple):
     """
 
     kind: int
-    cls: Callable[..., raft.Message]
+    cls: Callable[..., PeerMessage]
     fields: tuple[tuple[str, FieldKind], ...]
 
 
@@ -100,6 +106,8 @@ MESSAGES: Final[tuple[MessageRow, ...]] = (
     MessageRow(11, raft.Propose, (("datas", FieldKind.DATAS),)),
     MessageRow(12, raft.ReadIndex, (("context", _NUMBER),)),
     MessageRow(13, raft.ReadIndexReply, (("context", _NUMBER), ("index", _COUNT))),
+    MessageRow(14, LeaseQuestion, (("context", _NUMBER), ("lease", _NUMBER), ("renew", _FLAG))),
+    MessageRow(15, LeaseAnswer, (("context", _NUMBER), ("known", _FLAG), ("seconds", _COUNT))),
 )
 """Every message that members send each other."""
 
@@ -109,11 +117,11 @@ class Numbered(NamedTuple):
 
     Attributes:
         sequence: strictly grows over everything the sender sends in one boot.
-        message: of Raft.
+        message: of Raft, or a question.
     """
 
     sequence: int
-    message: raft.Message
+    message: PeerMessage
 
 
 def _groups_in(value: Value) -> tuple[Group, ...]:
@@ -145,7 +153,10 @@ _READERS: Final[dict[FieldKind, Callable[[Value], object]]] = {
     FieldKind.GROUPS: _groups_in,
     FieldKind.DATAS: _datas_in,
 }
-_BY_KIND: Final = {row.kind: row for row in MESSAGES}
+# Looked up once: a key that is a member of an enumeration is hashed by Python.
+_BY_KIND: Final = {
+    row.kind: (row.cls, tuple(_READERS[kind] for _, kind in row.fields)) for row in MESSAGES
+}
 _KINDS: Final = {row.cls: row.kind for row in MESSAGES}
 
 
@@ -169,21 +180,18 @@ def decode_message(value: Value, *, sender: MemberID, to: MemberID) -> Numbered:
     items = as_array(value)
     if len(items) < _HEAD_ITEMS:
         raise RemoteProtocolError("a message without sequence, kind and term")
-    row = _BY_KIND.get(as_number(items[1], 8))
+    sequence, kind, term, *fields = items
+    row = _BY_KIND.get(as_number(kind, 8))
     if row is None:
         raise RemoteProtocolError("a message of no known kind")
-    if len(items) != _HEAD_ITEMS + len(row.fields):
-        raise RemoteProtocolError(f"a message of kind {row.kind} has {len(row.fields)} fields")
-    fields = zip(row.fields, items[_HEAD_ITEMS:], strict=True)
-    message = row.cls(
-        to,
-        sender,
-        Term(as_number(items[2], COUNT_BITS)),
-        *(_READERS[kind](item) for (_, kind), item in fields),
-    )
+    cls, readers = row
+    if len(fields) != len(readers):
+        raise RemoteProtocolError(f"a message of kind {kind!r} has {len(readers)} fields")
+    read = [reader(field) for reader, field in zip(readers, fields, strict=True)]
+    message = cls(to, sender, Term(as_number(term, COUNT_BITS)), *read)
     if isinstance(message, raft.AppendEntries) and message.groups:
         _check_order(message)
-    return Numbered(as_number(items[0], COUNT_BITS), message)
+    return Numbered(as_number(sequence, COUNT_BITS), message)
 
 
 def _check_order(message: raft.AppendEntries) -> None:
@@ -198,7 +206,7 @@ def _check_order(message: raft.AppendEntries) -> None:
         raise RemoteProtocolError("a message with entries out of order")
 
 
-def message_bytes(message: raft.Message) -> int:
+def message_bytes(message: PeerMessage) -> int:
     """Give the bytes of a message on the wire, or a few more."""
     if isinstance(message, raft.AppendEntries):
         size = sum(len(group.encoded) + _ITEM_BYTES for group in message.groups)
@@ -209,7 +217,7 @@ def message_bytes(message: raft.Message) -> int:
     return size + _ITEM_BYTES * 8
 
 
-def item_count(message: raft.Message) -> int:
+def item_count(message: PeerMessage) -> int:
     """Give the items of a message, in all its arrays."""
     if isinstance(message, raft.AppendEntries):
         count = len(message.groups)
