@@ -29,6 +29,7 @@ RECORD: Final = ROOT / "docs" / "track-record.md"
 BEGIN: Final = "<!-- proof table: written by tests/proof/proof.py -->"
 END: Final = "<!-- end of the proof table -->"
 SHARES: Final = {
+    "simulate": (0.2, "seeds of the simulator, 60 simulated seconds with faults each"),
     "kill": (0.12, "kill -9 at random moments under load"),
     "power": (0.12, "power cuts at random moments under load"),
     "cluster_kill": (0.08, "leaders of three killed under load"),
