@@ -40,7 +40,8 @@ SHARES: Final = {
     "sync_order": (0.03, "puts whose sync was seen before their answer"),
     "bitflip": (0.1, "single bits flipped in a data directory"),
     "abuse": (0.05, "HTTP/2 and TLS abuse cases"),
-    "fuzz": (0.2, "inputs tried on the parsers"),
+    "nodes": (0.05, "runs of three whole nodes in mock time, with trouble"),
+    "fuzz": (0.15, "inputs tried on the parsers"),
 }
 """Per proof: its share of the budget, and what one unit of its count is."""
 GRACE_SECONDS: Final = 300
