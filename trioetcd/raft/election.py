@@ -115,13 +115,35 @@ def _electable(state: State, message: PreVote | RequestVote) -> bool:
     return state.log.covers(message.last_index, message.last_term)
 
 
+def _goes_before(state: State, message: PreVote) -> bool:
+    """Say whether this member asks too, with a log as good and a greater number."""
+    log = state.log
+    equal = (message.last_term, message.last_index) == (log.last_term, log.last)
+    return state.role == Role.PRE_CANDIDATE and equal and state.me > message.sender
+
+
+def _misses_leader(state: State) -> bool:
+    """Say whether this member asks already, or has heard of no leader for a timeout."""
+    if state.role == Role.FOLLOWER:
+        return state.elapsed >= state.config.election_ticks
+    return state.role == Role.PRE_CANDIDATE
+
+
 def on_pre_vote(state: State, message: PreVote) -> None:
-    """Say whether the sender would get this vote; remembers nothing."""
+    """Say whether the sender would get this vote.
+
+    Two that ask at once would tell each other yes, and then vote each for itself; so who asks
+    refuses those that it goes before. And who goes before the sender asks soon itself, again if
+    need be: its own patience would only lengthen the time without a leader.
+    """
     free = message.term > state.term or (
         message.term == state.term
         and (state.vote == message.sender or (state.vote == NOBODY and state.leader == NOBODY))
     )
-    if free and _electable(state, message):
+    before = not _electable(state, message) or _goes_before(state, message)
+    if free and before and _misses_leader(state):
+        state.elapsed = state.patience
+    if free and not before:
         state.outbox.append(PreVoteReply(message.sender, state.me, message.term, granted=True))
     else:
         state.send(PreVoteReply(message.sender, state.me, state.term, granted=False))
