@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trioetcd.errors import STOPPED, TIMEOUT, EtcdError
+from trioetcd.errors import STOPPED, TIMEOUT, TIMEOUT_DUE_TO_LEADER_FAIL, EtcdError
 from trioetcd.replica import Resolved
 from trioetcd.replica.pending import Pending
 
@@ -32,6 +32,16 @@ def test_time_runs_out_first_in_first_out() -> None:
     assert rows(pending.expire(8.5)) == [("c", TIMEOUT)]
     assert rows(pending.expire(100.0)) == [("d", TIMEOUT)]
     assert pending.expire(200.0) == []
+
+
+def test_what_a_leader_may_have_taken_along_is_told_so() -> None:
+    """Only what came within two election timeouts before the next leader was known (etcd)."""
+    pending = Pending(timeout=7.0, election=2.0)
+    for at in range(8):
+        add(pending, at, float(at))
+    assert rows(pending.expire(100.0, elected=4.0)) == [
+        (at, TIMEOUT_DUE_TO_LEADER_FAIL if at == 3 else TIMEOUT) for at in range(8)
+    ]
 
 
 def test_all_are_told_at_the_end() -> None:

@@ -8,7 +8,7 @@ from tests.replica.living import A, B, C, Living, done, member, others, refusal
 from tests.replica.states import FOLLOWER, LEADER, follower, follower_disk
 from trioetcd import errors
 from trioetcd.cluster import Removal, encode_change
-from trioetcd.raft import AppendEntries, Heartbeat, Propose, TimeoutNow
+from trioetcd.raft import AppendEntries, AppendEntriesReply, Heartbeat, Propose, TimeoutNow
 from trioetcd.replica import Envelope, Proposed, Received, Stopped, TransferRequested
 from trioetcd.schema import messages
 from trioetcd.statemachine import HEAD_SIZE, CommandKind
@@ -68,7 +68,7 @@ def test_a_transfer_that_fails_costs_time_and_nothing_else() -> None:
 
 
 def test_without_any_leader_held_commands_are_refused_and_never_done() -> None:
-    """An election timeout after the leader was lost they are told so; no later leader has them."""
+    """Two election timeouts after the leader was lost they are told so; nobody has them then."""
     living = Living([member(A), member(B), member(C)])
     leader = living.lead()
     survivor = others(leader, A, B, C)[0]
@@ -78,7 +78,9 @@ def test_without_any_leader_held_commands_are_refused_and_never_done() -> None:
     ticket = living.ask(survivor, PUT, put(b"k"))
     living.settle()
     assert ticket not in living.outcomes
-    living.pass_time(1.2)
+    living.pass_time(1.8)
+    assert ticket not in living.outcomes
+    living.pass_time(0.4)
     assert errors.NO_LEADER.name == refusal(living.outcomes[ticket])
     assert errors.NO_LEADER.name == refusal(living.propose(survivor, PUT, put(b"k")))
     living.cut = set()
@@ -86,12 +88,37 @@ def test_without_any_leader_held_commands_are_refused_and_never_done() -> None:
     assert 1 == living.replicas[survivor].store.revision
 
 
-def test_what_was_sent_to_a_leader_that_vanished_ends_with_time() -> None:
-    """Nobody knows whether it was done: etcd's answer comes after a request's time, not later."""
+def test_what_was_sent_to_a_leader_that_vanished_is_given_up_for_the_next_one() -> None:
+    """Nobody knows whether it was done; that is told an election timeout after the next one came.
+
+    What came while nobody led is done by the next one.
+    """
     living = Living([member(A), member(B), member(C)])
     leader = living.lead()
     survivor = others(leader, A, B, C)[0]
     living.cut = {leader}
+    lost = living.ask(survivor, PUT, put(b"lost"))
+    while living.replicas[survivor].leader == leader:
+        living.pass_time(0.1)
+    held = living.ask(survivor, PUT, put(b"held"))
+    while not living.replicas[survivor].leader:
+        living.pass_time(0.1)
+    living.pass_time(0.8)
+    assert lost not in living.outcomes
+    done(living.outcomes[held])
+    living.pass_time(0.4)
+    assert errors.TIMEOUT_DUE_TO_LEADER_FAIL.name == refusal(living.outcomes[lost])
+    later = living.ask(survivor, PUT, put(b"later"))
+    living.pass_time(0.1)
+    done(living.outcomes[later])
+
+
+def test_without_a_next_leader_time_ends_the_waiting() -> None:
+    """Then nothing is known about the reason."""
+    living = Living([member(A), member(B), member(C)])
+    leader = living.lead()
+    survivor = others(leader, A, B, C)[0]
+    living.cut = {A, B, C}
     ticket = living.ask(survivor, PUT, put(b"k"))
     living.pass_time(6.8)
     assert ticket not in living.outcomes
@@ -124,6 +151,19 @@ def test_a_leader_of_two_that_is_removed_lets_the_other_lead_first(*, at_leader:
     done(living.do(leader if at_leader else staying, Removal(leader)))
     assert living.replicas[leader].membership.is_removed(leader)
     living.cut = {leader}
+    done(living.put(staying))
+
+
+def test_a_member_that_removes_itself_answers() -> None:
+    """Whoever was asked hears that it is done, though nobody waits for its acknowledgement."""
+    living = Living([member(A), member(B), member(C)])
+    leader = living.lead()
+    gone, staying = others(leader, A, B, C)
+    living.loses = lambda envelope: (
+        envelope.sender == gone and isinstance(envelope.message, AppendEntriesReply)
+    )
+    done(living.do(gone, Removal(gone)))
+    assert living.replicas[gone].membership.is_removed(gone)
     done(living.put(staying))
 
 

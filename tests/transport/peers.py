@@ -78,7 +78,11 @@ class Owner:
         self.sent_bytes += count
 
     def lost(self, count: int) -> None:
+        assert count > 0, "a count that only grows"
         self.lost_messages += count
+
+    def too_long(self) -> None:
+        self._tell("too long")
 
     def _tell(self, what: str) -> None:
         self.told.append(what)

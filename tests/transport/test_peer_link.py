@@ -126,6 +126,23 @@ async def test_what_was_queued_for_a_lost_connection_is_lost() -> None:
         assert owner.lost_messages == 2
 
 
+async def test_what_fits_no_frame_is_told_and_counted() -> None:
+    """It could never leave, so it is not silently tried again; the count outlives a connection."""
+    async with door() as found, link_to([found.address]) as (link, owner):
+        await owner.wait(lambda: link.active)
+        for sequence in (1, 2):
+            link.send([proposal(sequence, PeerLimits().frame_bytes_max)])
+        await owner.wait(lambda: owner.lost_messages == 2)
+        assert ["too long"] * 2 == owner.told[1:]
+        found.connections[0].close()
+        await owner.wait(lambda: owner.unreachables == 1 and link.active)
+        link.send([proposal(3, PeerLimits().frame_bytes_max), heartbeat(4)])
+        await found.wait(lambda: bool(found.heard))
+
+        assert [heartbeat(4)] == found.heard
+        assert owner.lost_messages == 3
+
+
 async def fails(address: Address) -> ByteStream:
     await trio.lowlevel.checkpoint()
     raise DialError(f"{address}: nobody is there")

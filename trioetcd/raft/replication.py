@@ -76,11 +76,11 @@ def track_members(state: State) -> None:
 
 
 def part(state: State) -> None:
-    """Remember to tell the members that have just been removed, if they hold the entry, so."""
+    """Remember to tell the members that have just been removed so."""
     commit_index = state.log.commit
     for peer in state.progress:
         if peer not in state.conf_state.members:
-            state.farewells.append((peer, min(state.match[peer], commit_index)))
+            state.farewells.append((peer, commit_index))
 
 
 def say_farewell(state: State) -> None:
@@ -88,15 +88,17 @@ def say_farewell(state: State) -> None:
 
     Not before: whoever hears that it was removed ends. If this leader then forgot that the removal
     was committed, it would need the vote of the one that has gone, which of two is a majority.
+    The entry itself has been sent; whether it has arrived is for the receiver to see.
     """
+    log = state.log
     left = []
-    for peer, commit_index in state.farewells:
-        if commit_index <= state.writing_commit:
+    for peer, index in state.farewells:
+        if index > state.writing_commit:
+            left.append((peer, index))
+        elif index >= log.first - 1:
             state.outbox.append(
-                Heartbeat(peer, state.me, state.term, commit_index, state.reads.number)
+                AppendEntries(peer, state.me, state.term, index, log.term(index), index, ())
             )
-        else:
-            left.append((peer, commit_index))
     state.farewells = left
 
 

@@ -47,8 +47,8 @@ class State:
         transfer_elapsed: ticks since the transfer began.
         outbox: messages that may leave.
         snapshots: members that wait for a snapshot.
-        farewells: members that were removed, and how much of what is committed each of them holds;
-            a leader tells them once it will not forget that itself.
+        farewells: members that were removed, and how far was committed then; a leader tells them
+            once it will not forget that itself.
         held: messages that may not leave yet, with the index they need durable; all of them need
             term and vote durable.
     """

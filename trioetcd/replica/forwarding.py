@@ -11,6 +11,7 @@ import math
 from collections import deque
 
 from trioetcd.replica.inputs import Ticket
+from trioetcd.values import MemberID
 
 __all__ = ["Forwarding"]
 
@@ -22,6 +23,9 @@ class Forwarding:
         held: commands that wait for a leader, in order.
         held_bytes: their size.
         changes_members: whether a change of members is among them.
+        led_since: since when the leader has been known that is known now, or was last.
+        doubtful: commands up to this count were on their way when that leader came, and may have
+            been lost with the one before; 0 if nothing is to be done about it.
 
     Args:
         waiting: who waits for which proposal of this boot, oldest first (`Pending.waiting`).
@@ -32,15 +36,25 @@ class Forwarding:
         self.held: list[bytes] = []
         self.held_bytes = 0
         self.changes_members = False
+        self.led_since = -math.inf
+        self.doubtful = 0
+        self._leader = MemberID(0)
         self._waiting = waiting
         self._patience = patience
         self._led_at = -math.inf
         self._sent: deque[tuple[int, int]] = deque()
         self._sent_bytes = 0
 
-    def led(self, now: float) -> None:
-        """Note that somebody leads, as far as is known here."""
-        self._led_at = now
+    def led(self, leader: MemberID, now: float) -> bool:
+        """Note who leads, as far as is known here, 0 for nobody; whether that is somebody new."""
+        if leader:
+            self._led_at = now
+        if leader == self._leader:
+            return False
+        self._leader = leader
+        if leader:
+            self.led_since = now
+        return leader != 0
 
     def expects_leader(self, now: float) -> bool:
         """Say whether there was a leader so recently that the next one is worth waiting for."""

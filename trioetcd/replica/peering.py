@@ -53,6 +53,7 @@ class Peering:
         self._patience = config.election_seconds
         self._inbox = Inbox()
         self._sequence = 0
+        self._leader = raft.leader
         self._leader_since = now
 
     def receive(self, envelopes: list[Envelope], now: float) -> None:
@@ -110,9 +111,9 @@ class Peering:
         it agrees with, or, if nothing was to be said about that, an election timeout's silence.
         """
         raft = self._raft
-        if not raft.leader:
+        if raft.leader != self._leader:
+            self._leader = raft.leader
             self._leader_since = now
-            return False
-        if raft.log.applied < raft.log.commit:
+        if not raft.leader or raft.log.applied < raft.log.commit:
             return False
         return raft.accepted >= self._recovered or now - self._leader_since > self._patience

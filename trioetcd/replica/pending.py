@@ -7,9 +7,10 @@ the log, time runs out in the order of arrival, and both are the order of the co
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
-from trioetcd.errors import TIMEOUT, ErrorRow, EtcdError
+from trioetcd.errors import TIMEOUT, TIMEOUT_DUE_TO_LEADER_FAIL, ErrorRow, EtcdError
 from trioetcd.replica.inputs import Ticket
 from trioetcd.replica.outputs import Resolved
 
@@ -25,12 +26,15 @@ class Pending:
 
     Args:
         timeout: seconds after which a waiting ticket is told that it waited in vain.
+        election: what came for so many seconds before a leader was known may have been lost with
+            the leader before; two election timeouts (etcd).
     """
 
-    def __init__(self, *, timeout: float) -> None:
+    def __init__(self, *, timeout: float, election: float = 0.0) -> None:
         self.counter = 0
         self.waiting: dict[int, Ticket] = {}
         self._timeout = timeout
+        self._election = election
         self._deadlines: deque[tuple[float, int]] = deque()
 
     def stamp(self, now: float) -> None:
@@ -39,16 +43,29 @@ class Pending:
         if not deadlines or deadlines[-1][1] != self.counter:
             deadlines.append((now + self._timeout, self.counter))
 
-    def expire(self, now: float) -> list[Resolved]:
-        """Give up on the tickets that have waited for too long; their commands may yet happen."""
+    def expire(self, now: float, elected: float = -math.inf) -> list[Resolved]:
+        """Give up on the tickets that have waited for too long; their commands may yet happen.
+
+        Args:
+            now: the time.
+            elected: since when the leader has been known.
+        """
         expired: list[Resolved] = []
         deadlines = self._deadlines
-        waiting = self.waiting
         while deadlines and deadlines[0][0] <= now:
-            upto = deadlines.popleft()[1]
-            while waiting and (oldest := next(iter(waiting))) <= upto:
-                expired.append((waiting.pop(oldest), EtcdError(TIMEOUT)))
+            until, upto = deadlines.popleft()
+            lost = elected - self._election < until - self._timeout < elected
+            row = TIMEOUT_DUE_TO_LEADER_FAIL if lost else TIMEOUT
+            expired += self.give_up(upto, row)
         return expired
+
+    def give_up(self, upto: int, row: ErrorRow) -> list[Resolved]:
+        """Give up on the tickets up to a count, with one reason."""
+        waiting = self.waiting
+        given_up: list[Resolved] = []
+        while waiting and (oldest := next(iter(waiting))) <= upto:
+            given_up.append((waiting.pop(oldest), EtcdError(row)))
+        return given_up
 
     def fail(self, row: ErrorRow) -> list[Resolved]:
         """Give up on all tickets, with one reason."""

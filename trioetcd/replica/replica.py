@@ -130,7 +130,9 @@ class Replica:
         self._log = self._raft.log
         self._housekeeping = Housekeeping(recovered, config)
         self._batches = Batches(recovered, self._housekeeping)
-        self._pending = Pending(timeout=config.request_seconds)
+        self._pending = Pending(
+            timeout=config.request_seconds, election=2 * config.election_seconds
+        )
         self._proposing = Proposing(self._raft, self.membership, self._pending, config, boot=boot)
         self._reads = Reads(timeout=config.request_seconds, boot=boot)
         self._desk = LeaseDesk(self._raft, self.lessor, self._reads, timeout=config.request_seconds)
@@ -319,7 +321,7 @@ class Replica:
         if self.stalled and raft.role == Role.LEADER and not raft.sole_voter:
             raft.resign()  # somebody whose disk works had better lead
         self._proposing.publish(now)
-        outputs.resolved.extend(self._pending.expire(now))
+        self._proposing.expire(now, outputs)
         outputs.resolved.extend(self._reads.expire(now))
         self._desk.expire(now, outputs)
         # A message of this step may have deposed this member, whose clock then counts no more.

@@ -303,6 +303,7 @@ class _Peer:
         self._peers = peers
         self._scope = trio.CancelScope()
         self._was_active = False
+        self._told_too_long = False
         metrics = peers.metrics
         self._both = (f"{peers.local.id:x}", self.name)
         self._sent = metrics.network_peer_sent_bytes_total.labels(self.name)
@@ -328,6 +329,7 @@ class _Peer:
 
     def connected(self, address: Address, welcome: Welcome) -> None:
         self._was_active = True
+        self._told_too_long = False
         self.connected_at = trio.current_time()
         self._peers.log.info(
             "peer became active",
@@ -356,3 +358,12 @@ class _Peer:
 
     def lost(self, count: int) -> None:
         self._lost.value += count
+
+    def too_long(self) -> None:
+        if not self._told_too_long:  # once a connection: what is asked for again is dropped again
+            self._told_too_long = True
+            self._peers.log.warn(
+                "dropped a message to a peer that is longer than a frame may be; with a larger "
+                "--max-request-bytes at all members it would get through",
+                **{"peer-id": self.name, "frame-bytes-max": self._peers.limits.frame_bytes_max},
+            )

@@ -88,6 +88,9 @@ class PeerLinkOwner(Protocol):
     def lost(self, count: int) -> None:
         """So many messages will not leave."""
 
+    def too_long(self) -> None:
+        """Some of them never could: they are longer than a frame may be."""
+
 
 class PeerLink:
     """Sends messages to one peer.
@@ -140,6 +143,7 @@ class PeerLink:
         self._since: float | None = None
         self._reason = ""
         self._lost = 0
+        self._long = 0
 
     def send(self, messages: Sequence[Numbered]) -> None:
         """Send messages, now if the connection takes them, or as soon as it does."""
@@ -231,7 +235,11 @@ class PeerLink:
         return pause * (2 / 3 + self._entropy.bits(16) / 2**16 * 2 / 3)
 
     def _tell_lost(self) -> None:
-        lost = self._outbox.dropped + self._dialler.dropped
+        if self._dialler.dropped:
+            self._long += self._dialler.dropped
+            self._dialler.dropped = 0
+            self._owner.too_long()
+        lost = self._outbox.dropped + self._long
         if lost != self._lost:
             self._owner.lost(lost - self._lost)
             self._lost = lost
@@ -277,6 +285,7 @@ class PeerLink:
                 if silence.cancelled_caught:
                     raise _BrokenLinkError(f"the peer took nothing for {self._write_seconds:g} s")
                 self._flush(stream)
+            self._tell_lost()
 
     def _unfinished(self, stream: ByteStream) -> bool:
         return stream.parked_bytes > 0 or len(self._outbox) > 0
