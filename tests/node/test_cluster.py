@@ -14,7 +14,7 @@ from trioetcd.client import Client, open_client
 from trioetcd.errors import EtcdError
 from trioetcd.node import pki_files
 from trioetcd.node.config import parse
-from trioetcd.node.node import _Node
+from trioetcd.node.node import Node
 from trioetcd.node.settings import Config
 from trioetcd.pki import Profile
 from trioetcd.runtime.trace import Log, open_outputs
@@ -104,7 +104,7 @@ async def test_three_nodes_are_one_cluster(tmp_path: Path) -> None:
                 for config in configs:
                     log = stack.enter_context(closing(Log(outputs=())))
                     data_dir = stack.enter_context(closing(DataDir.open(config.data_path)))
-                    nursery.start_soon(_Node(config, log, data_dir).run)
+                    nursery.start_soon(Node(config, log, data_dir).run)
                 await wait_served(configs)
                 await use(configs, tmp_path, generation)
                 nursery.cancel_scope.cancel()
@@ -126,7 +126,7 @@ async def test_a_node_that_was_away_gets_the_whole_state(tmp_path: Path) -> None
 
                 async def run() -> None:
                     with scope:
-                        await _Node(config, log, data_dir).run()
+                        await Node(config, log, data_dir).run()
                     data_dir.close()
 
                 nursery.start_soon(run)

@@ -20,7 +20,7 @@ from tests.runtime.member import put_message
 from trioetcd import pki
 from trioetcd.cluster import Member
 from trioetcd.node.config import parse
-from trioetcd.node.node import _Node
+from trioetcd.node.node import Node
 from trioetcd.replica import bootstrap
 from trioetcd.runtime.trace import Log
 from trioetcd.schema import messages
@@ -101,7 +101,7 @@ async def life(directory: Path, url: str, revisions: list[int], *more: str) -> i
         async with trio.open_nursery() as nursery:
 
             async def run() -> None:
-                ended.append(await _Node(config, log, data_dir).run())
+                ended.append(await Node(config, log, data_dir).run())
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(run)

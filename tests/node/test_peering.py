@@ -18,11 +18,11 @@ from trioetcd.cluster import Addition, ClusterView, Member, encode_change
 from trioetcd.node import pki_files
 from trioetcd.node.config import parse
 from trioetcd.node.credential_files import credential_files
+from trioetcd.node.machine import Machine
 from trioetcd.node.peering import Peering, ask, peer_limits
 from trioetcd.node.settings import Config
 from trioetcd.pki import CertifiedKey, Profile
 from trioetcd.replica import Envelope, Outputs
-from trioetcd.runtime.clock import SystemEntropy
 from trioetcd.runtime.server import Server
 from trioetcd.runtime.trace import Log
 from trioetcd.testing.cluster import free_port
@@ -97,9 +97,9 @@ async def node(directory: Path, authorities: Authorities) -> AsyncIterator[Node]
         peering = Peering(
             config,
             server,
+            Machine(),
             contexts,
             boot=1,
-            entropy=SystemEntropy(),
             log=log,
         )
         server.also_turned = peering.turned
@@ -121,7 +121,7 @@ async def test_a_joiner_is_told_the_members(tmp_path: Path, authorities: Authori
     async with node(tmp_path / "a", authorities) as found:
         _, joiner = configure(tmp_path / "b", authorities, "https://127.0.0.1:1")
         log = Log(outputs=())
-        view = await ask([parse_url(found.url)], found.config, joiner, log)
+        view = await ask([parse_url(found.url)], found.config, Machine(), joiner, log)
         log.close()
 
         replica = found.server.replica
@@ -166,9 +166,9 @@ async def test_a_peer_port_in_use_is_named(tmp_path: Path, authorities: Authorit
             peering = Peering(
                 config,
                 server,
+                Machine(),
                 contexts,
                 boot=1,
-                entropy=SystemEntropy(),
                 log=log,
             )
             with pytest.raises(OSError, match="in use") as failure:

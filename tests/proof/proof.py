@@ -29,6 +29,7 @@ RECORD: Final = ROOT / "docs" / "track-record.md"
 BEGIN: Final = "<!-- proof table: written by tests/proof/proof.py -->"
 END: Final = "<!-- end of the proof table -->"
 SHARES: Final = {
+    "simulate": (0.2, "seeds of the simulator, 60 simulated seconds with faults each"),
     "kill": (0.12, "kill -9 at random moments under load"),
     "power": (0.12, "power cuts at random moments under load"),
     "cluster_kill": (0.08, "leaders of three killed under load"),
@@ -39,7 +40,8 @@ SHARES: Final = {
     "sync_order": (0.03, "puts whose sync was seen before their answer"),
     "bitflip": (0.1, "single bits flipped in a data directory"),
     "abuse": (0.05, "HTTP/2 and TLS abuse cases"),
-    "fuzz": (0.2, "inputs tried on the parsers"),
+    "nodes": (0.05, "runs of three whole nodes in mock time, with trouble"),
+    "fuzz": (0.15, "inputs tried on the parsers"),
 }
 """Per proof: its share of the budget, and what one unit of its count is."""
 GRACE_SECONDS: Final = 300

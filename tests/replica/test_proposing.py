@@ -88,28 +88,42 @@ def test_without_any_leader_held_commands_are_refused_and_never_done() -> None:
     assert 1 == living.replicas[survivor].store.revision
 
 
-def test_what_was_sent_to_a_leader_that_vanished_ends_with_time() -> None:
-    """Nobody knows whether it was done: etcd's answers come after a request's time, not later.
+def test_what_was_sent_to_a_leader_that_vanished_is_given_up_for_the_next_one() -> None:
+    """Nobody knows whether it was done; that is told an election timeout after the next one came.
 
-    What came shortly before the next leader is told why.
+    What came while nobody led is done by the next one.
     """
     living = Living([member(A), member(B), member(C)])
     leader = living.lead()
     survivor = others(leader, A, B, C)[0]
     living.cut = {leader}
-    early = living.ask(survivor, PUT, put(b"k"))
-    living.pass_time(0.9)
-    late = living.ask(survivor, PUT, put(b"k"))
-    seconds = 0.9
-    while living.replicas[survivor].leader in {leader, 0}:
+    lost = living.ask(survivor, PUT, put(b"lost"))
+    while living.replicas[survivor].leader == leader:
         living.pass_time(0.1)
-        seconds += 0.1
-    living.pass_time(6.8 - seconds)
-    assert not {early, late} & living.outcomes.keys()
-    living.pass_time(1.3)
-    rows = [refusal(living.outcomes[ticket]) for ticket in (early, late)]
-    lately = errors.TIMEOUT_DUE_TO_LEADER_FAIL.name
-    assert [lately if seconds < 2.0 else errors.TIMEOUT.name, lately] == rows
+    held = living.ask(survivor, PUT, put(b"held"))
+    while not living.replicas[survivor].leader:
+        living.pass_time(0.1)
+    living.pass_time(0.8)
+    assert lost not in living.outcomes
+    done(living.outcomes[held])
+    living.pass_time(0.4)
+    assert errors.TIMEOUT_DUE_TO_LEADER_FAIL.name == refusal(living.outcomes[lost])
+    later = living.ask(survivor, PUT, put(b"later"))
+    living.pass_time(0.1)
+    done(living.outcomes[later])
+
+
+def test_without_a_next_leader_time_ends_the_waiting() -> None:
+    """Then nothing is known about the reason."""
+    living = Living([member(A), member(B), member(C)])
+    leader = living.lead()
+    survivor = others(leader, A, B, C)[0]
+    living.cut = {A, B, C}
+    ticket = living.ask(survivor, PUT, put(b"k"))
+    living.pass_time(6.8)
+    assert ticket not in living.outcomes
+    living.pass_time(0.4)
+    assert errors.TIMEOUT.name == refusal(living.outcomes[ticket])
 
 
 def test_who_stops_keeps_nobody_waiting() -> None:

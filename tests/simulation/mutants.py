@@ -5,7 +5,7 @@ text as it is and as it is with the bug, and the seed that finds it. The text mu
 once, so that a mutant that no longer applies is noticed.
 
     python -m tests.simulation.mutants                       # replay all recorded seeds
-    python -m tests.simulation.mutants --find NAME --seeds 1-1000
+    python -m tests.simulation.mutants --find [NAME ...] --seeds 1-1000
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tomllib
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,17 +91,33 @@ def simulate(folder: Path, *arguments: str, timeout: float = 600.0) -> tuple[int
     return done.returncode, done.stdout
 
 
-def replay(mutant: Mutant) -> str | None:
-    """Run a mutant's seed; give the violation, None if there is none."""
+def replay(mutant: Mutant, others: Iterable[int] = ()) -> tuple[int, str] | None:
+    """Run a mutant's seed; when it finds nothing, because the code has moved on, then others.
+
+    Returns:
+        The seed that finds it and the violation; None if none does.
+    """
+    own = mutant.seed
     with planted(mutant) as folder:
-        code, text = simulate(folder, "--seed", str(mutant.seed), *mutant.options)
-    return _violation(text) if code else None
+        for seed in [] if own is None else [own, *(each for each in others if each != own)]:
+            code, text = simulate(folder, "--seed", str(seed), *mutant.options)
+            if code:
+                return seed, _violation(text)
+    return None
+
+
+def recorded() -> list[int]:
+    """Give the seeds that find a mutant, each once."""
+    return sorted({mutant.seed for mutant in load() if mutant.seed is not None})
 
 
 def find(mutant: Mutant, seeds: str) -> tuple[int, str] | None:
     """Look for a seed that finds a mutant; give it with the violation."""
+    jobs = str(os.cpu_count() or 1)
     with planted(mutant) as folder:
-        code, text = simulate(folder, "--seeds", seeds, "--quiet", *mutant.options)
+        code, text = simulate(
+            folder, "--seeds", seeds, "--quiet", "--jobs", jobs, *mutant.options, timeout=7200.0
+        )
     found = re.search(r"^seed (\d+) VIOLATION", text, re.MULTILINE)
     if not code or found is None:
         return None
@@ -118,14 +134,14 @@ def main() -> int:
     """Replay or look for seeds; exit code 1 if a mutant survives."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--find", nargs="*", metavar="NAME", help="all without a name")
-    parser.add_argument("--seeds", default="1-300")
+    parser.add_argument("--seeds", default="1-1000")
     options = parser.parse_args()
     survivors = 0
     for mutant in load():
         if options.find is None:
-            violation = replay(mutant) if mutant.seed is not None else None
-            print(f"{mutant.name}: seed {mutant.seed}: {violation or 'SURVIVES'}", flush=True)
-            survivors += violation is None
+            found = replay(mutant)
+            print(f"{mutant.name}: seed {mutant.seed}: {found or 'SURVIVES'}", flush=True)
+            survivors += found is None
             continue
         if options.find and mutant.name not in options.find:
             continue

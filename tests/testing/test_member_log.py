@@ -76,6 +76,18 @@ def test_a_conflict_may_shorten_the_log() -> None:
     assert log.durable_last == 2
 
 
+def test_a_snapshot_voids_entries_below_it_that_were_here() -> None:
+    """What a log held below a snapshot may never have been committed, and counts no more."""
+    log = MemberLog(2)
+    log.begin(meta(4), [stretch(2, 2, b"a", b"b", b"c")])
+    log.synced()
+    log.begin(meta(3, first=4, applied=3), [])
+
+    assert log.at(3) is None
+    log.lost()
+    assert names(log) == [b"a", b"b", b"c"]
+
+
 def test_a_snapshot_begins_the_log_anew() -> None:
     """After a snapshot the log begins behind it, and what it covers counts as held."""
     log = MemberLog(2)

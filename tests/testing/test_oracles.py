@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from trioetcd.cluster import Removal, encode_change
 from trioetcd.raft import AppendEntriesReply, RequestVoteReply, encode_group
 from trioetcd.replica import Envelope
 from trioetcd.replica.rows import META_ROW, Meta, encode_meta, group_key
@@ -154,6 +155,41 @@ def test_a_commit_without_a_quorum(cluster: Cluster) -> None:
         cluster.say(ONE, commit=4)
 
 
+def test_a_leader_commits_nothing_older_by_counting(cluster: Cluster) -> None:
+    """What a majority holds is committed by an entry of the leader's own term, never alone."""
+    for member in VOTERS:
+        cluster.write(member, (4, 2, [put(1)]), term=3, last=4)
+    with pytest.raises(Violation, match="leader of term 3 committed 4, of term 2, by counting"):
+        cluster.say(ONE, term=3, leader=1, commit=4)
+
+
+def test_a_follower_calls_committed_what_is_not(cluster: Cluster) -> None:
+    """Below its commit index a member holds what was committed."""
+    for member in (ONE, TWO):
+        cluster.write(member, (4, 2, [put(1)]), term=2, last=4)
+    cluster.say(ONE, commit=4)
+    cluster.cut(THREE, (4, 1, [put(2)]), term=2, last=4)
+    with pytest.raises(Violation, match="called so with another one"):
+        cluster.cut(THREE, term=2, last=4, commit=4)
+
+
+def test_only_voters_lead(cluster: Cluster) -> None:
+    """A member that has no vote leads nobody."""
+    with pytest.raises(Violation, match="leads term 2 without a vote"):
+        cluster.say(ONE, term=2, leader=1, voters=(TWO, THREE))
+
+
+def test_one_change_of_members_at_a_time(cluster: Cluster) -> None:
+    """No change of members is begun while another one is not committed."""
+    changes = [
+        encode_command(CommandKind(kind), RequestID(1, 1, number), payload)
+        for number, (kind, payload) in enumerate(map(encode_change, (Removal(ONE), Removal(TWO))))
+    ]
+    cluster.write(ONE, (4, 2, changes[:1]), term=2, last=4)
+    with pytest.raises(Violation, match="was begun while the one at 4 was not committed"):
+        cluster.cut(ONE, (5, 2, changes[1:]), term=2, last=5)
+
+
 def test_entries_of_other_terms_make_no_quorum(cluster: Cluster) -> None:
     """Two members with different entries at an index do not agree about it."""
     cluster.write(ONE, (4, 2, [put(1)]), term=2, last=4)
@@ -252,12 +288,22 @@ def test_promises_are_durable_when_they_leave(
             cluster.oracles.sent(ONE, [envelope])
 
 
+def test_what_was_promised_in_an_older_term_may_be_replaced(cluster: Cluster) -> None:
+    """An acknowledgement leaves with the batch that a later leader's entries ride in."""
+    cluster.write(ONE, (4, 2, [put(1)]), term=2, last=4)
+    cluster.cut(ONE, (4, 3, [put(2)]), term=3, last=4)
+    old = AppendEntriesReply(TWO, ONE, Term(2), Index(4), False, Index(0), Term(0))
+    cluster.oracles.sent(ONE, [Envelope(ONE, TWO, 1, 1, old)])
+    with pytest.raises(Violation, match="leaves"):
+        cluster.oracles.sent(ONE, [Envelope(ONE, TWO, 1, 2, old._replace(term=Term(3)))])
+
+
 @pytest.mark.parametrize("what", ["term", "commit", "applied", "revision"])
 def test_nothing_goes_back(cluster: Cluster, what: str) -> None:
     """Term, commit, applied and revision only grow while a member lives."""
     said = {"term": 4, "commit": 5, "applied": 5, "revision": 3}
     for member in VOTERS:
-        cluster.write(member, (4, 2, [put(1), put(2)]), term=4, last=5)
+        cluster.write(member, (4, 4, [put(1), put(2)]), term=4, last=5)
     cluster.say_all(said)
     if what == "revision":
         cluster.oracles.members[ONE].revision = 9

@@ -17,8 +17,20 @@ def test_a_seed_takes_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert len(lines) == 3
     assert lines[0].startswith("seed 1 ok ops ")
-    assert " | seed=1 seconds=4.0 members=1 " in lines[0]
+    assert " | seed=1 seconds=4.0 eras=" in lines[0]
     assert lines[2].startswith("2 seeds, 0 violations, ")
+
+
+def test_seeds_run_side_by_side_as_they_run_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two at a time, seeds leave the traces they leave alone, and in the same order."""
+    traces = []
+    for jobs in ("1", "2"):
+        simulate.main(["--seeds", "1-3", "--seconds", "3", "--members", "1", "--jobs", jobs])
+        lines = capsys.readouterr().out.splitlines()
+        traces.append([line.partition(" trace ")[2] for line in lines[:3]])
+
+    assert traces[0] == traces[1]
+    assert all(traces[0])
 
 
 def test_a_trace_is_written(tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from io import StringIO
 from random import Random
 
 import pytest
 
 from trioetcd.testing.disk import SimDisk
-from trioetcd.testing.scenario import Scenario, draw
+from trioetcd.testing.scenario import FAULTS, Scenario, draw
 from trioetcd.testing.simulator import Report, Simulator
 
 FAULTY = next(seed for seed in range(100) if len(draw(seed, members=1).faults) >= 8)
@@ -112,6 +114,33 @@ def test_a_store_that_loses_a_key_is_caught() -> None:
     assert report.violation is not None
 
 
+def test_each_era_ends_in_peace() -> None:
+    """Faults come in as many eras as were drawn, and begin again after each peace."""
+    scenario = next(
+        scenario
+        for scenario in (draw(seed, seconds=8) for seed in range(100))
+        if scenario.eras == 4 and {"depose", "crash"} <= set(scenario.faults)
+    )
+    trace = StringIO()
+    report = Simulator(scenario, file=trace).run()
+    peace = [line for line in trace.getvalue().splitlines() if line.endswith(" heal ()")]
+    struck = trace.getvalue().rpartition(" heal ()")[0]
+
+    assert report.violation is None
+    assert len(peace) == 4
+    assert " depose " in struck
+
+
+def test_a_deposed_leader_is_followed_by_another() -> None:
+    """Where leaders are deposed terms follow each other, and no promise is broken."""
+    scenario = next(draw(seed, seconds=20) for seed in range(100) if draw(seed).has("depose"))
+    report = run(replace(scenario, faults=("depose",)))
+
+    assert report.violation is None
+    assert report.faults["depose"] > 0
+    assert report.terms > 1
+
+
 def test_a_member_that_never_comes_back_is_caught() -> None:
     """A cluster that does not serve again after all is healed has broken a promise."""
     simulator = Simulator(draw(FAULTY, seconds=8, members=1))
@@ -126,3 +155,20 @@ def test_a_member_that_never_comes_back_is_caught() -> None:
 
     assert report.violation is not None
     assert "no write succeeded" in report.violation
+
+
+def test_an_offer_ends_with_the_member_it_was_made_to() -> None:
+    """A snapshot offered to a member that dies before it answers keeps no other one waiting."""
+    simulator = Simulator(draw(1, members=3, without=FAULTS))
+    for member in simulator.members:
+        member.start()
+    schedule = simulator.schedule
+    schedule.run(5_000_000)
+    receiver = simulator.members[1]
+    receiver.crowd_micros = 1_000
+    simulator.transfers.begin(0, 1)
+    schedule.run(schedule.now + 2_000)
+    assert 1 in simulator.transfers._arriving
+    receiver.crash(seconds=None)
+
+    assert simulator.transfers._arriving == {}

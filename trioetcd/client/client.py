@@ -19,7 +19,7 @@ import trio
 
 from trioetcd import errors
 from trioetcd.client import requests
-from trioetcd.client.connection import Call, Connection, Endpoint, client_tls
+from trioetcd.client.connection import Call, Connect, Connection, Endpoint, client_tls
 from trioetcd.client.errors import DisconnectedError, OutcomeUnknownError, leaves_open
 from trioetcd.client.lease_keeper import kept_alive
 from trioetcd.client.requests import Compare, Data, Delete, Get, Operation, Put, Sort, Txn
@@ -61,9 +61,11 @@ class Client:
         nursery: trio.Nursery,
         *,
         request_seconds: float,
+        connect: Connect,
     ) -> None:
         self._endpoints = endpoints
         self._tls = tls
+        self._connect = connect
         self._nursery = nursery
         self._request_seconds = request_seconds
         self._next = 0
@@ -354,7 +356,7 @@ class Client:
             self._next += 1
             try:
                 with trio.move_on_after(DIAL_SECONDS):
-                    connection = await Connection.open(endpoint, self._tls)
+                    connection = await Connection.open(endpoint, self._tls, self._connect)
                     self._nursery.start_soon(connection.run)
                     return connection
                 reasons.append(f"{endpoint.authority}: no connection within {DIAL_SECONDS} s")
@@ -374,6 +376,7 @@ def open_client(
     cert: Path | str | None = None,
     key: Path | str | None = None,
     request_seconds: float = REQUEST_SECONDS,
+    connect: Connect = trio.open_tcp_stream,
 ) -> AbstractAsyncContextManager[Client]:
     """Open a client for the length of an `async with` block; it dials when it is first used.
 
@@ -383,6 +386,7 @@ def open_client(
         cert: the file of the client's certificate.
         key: the file of its key.
         request_seconds: how long an answer may take.
+        connect: makes the connections beneath TLS, given host and port; a tunnel, for instance.
 
     Raises:
         ValueError: an endpoint is not one.
@@ -394,7 +398,7 @@ def open_client(
         raise ValueError("a client needs an endpoint")
     secure = any(endpoint.secure for endpoint in parsed)
     tls = client_tls(cacert=cacert, cert=cert, key=key) if secure else None
-    return _Opening(parsed, tls, request_seconds)
+    return _Opening(parsed, tls, request_seconds, connect)
 
 
 class _Opening:
@@ -405,10 +409,12 @@ class _Opening:
         endpoints: Sequence[Endpoint],
         tls: ssl.SSLContext | None,
         request_seconds: float,
+        connect: Connect,
     ) -> None:
         self._endpoints = endpoints
         self._tls = tls
         self._request_seconds = request_seconds
+        self._connect = connect
         self._manager = trio.open_nursery()
         self._nursery: trio.Nursery | None = None
 
@@ -419,6 +425,7 @@ class _Opening:
             self._tls,
             self._nursery,
             request_seconds=self._request_seconds,
+            connect=self._connect,
         )
 
     async def __aexit__(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ssl
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,10 @@ from trioetcd.client.errors import DisconnectedError, error_from_wire
 from trioetcd.wire import GONE, MESSAGE, TRAILERS, RemoteProtocolError
 from trioetcd.wire.grpc_client import GrpcClient
 
-__all__ = ["Call", "Connection", "Endpoint", "client_tls"]
+__all__ = ["Call", "Connect", "Connection", "Endpoint", "client_tls"]
+
+Connect = Callable[[str, int], Awaitable[trio.abc.Stream]]
+"""Connects to a host and port, or raises OSError."""
 
 READ_BYTES: Final = 256 * 1024
 """At most so much is taken from the socket at a time."""
@@ -176,14 +179,19 @@ class Connection:
         self._heard = 0.0
 
     @classmethod
-    async def open(cls, endpoint: Endpoint, tls: ssl.SSLContext | None) -> Connection:
+    async def open(
+        cls,
+        endpoint: Endpoint,
+        tls: ssl.SSLContext | None,
+        connect: Connect = trio.open_tcp_stream,
+    ) -> Connection:
         """Dial, shake hands, and agree on HTTP/2.
 
         Raises:
             DisconnectedError: any of it failed; says which.
         """
         try:
-            stream: trio.abc.Stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
+            stream = await connect(endpoint.host, endpoint.port)
         except OSError as error:
             raise DisconnectedError(f"{endpoint.authority}: {error}") from error
         if not endpoint.secure:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Callable
 
-from trioetcd.transport.listener import Accepted, Address, Listener, Rejected, open_sockets
+from trioetcd.node.machine import Machine
+from trioetcd.transport.listener import Accepted, Address, Listener, Rejected
 from trioetcd.url import Url
 
 __all__ = ["open_listener"]
@@ -13,20 +14,23 @@ __all__ = ["open_listener"]
 
 async def open_listener(
     url: Url,
+    machine: Machine,
     *,
     reuse_port: bool,
     context: Callable[[], ssl.SSLContext] | None,
     serve: Callable[[Accepted], Awaitable[None]],
     rejected: Rejected,
 ) -> Listener:
-    """Listen at a URL; the arguments are those of `Listener` and `open_sockets`.
+    """Listen at a URL of a machine; the other arguments are those of `Listener`.
 
     Raises:
         OSError: nobody can listen there; its filename is the URL.
     """
     address = Address(url.host, url.port, url.path if url.unix else None)
     try:
-        sockets = await open_sockets(address, reuse_port=reuse_port)
+        sockets = await machine.listen(address, reuse_port=reuse_port)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(url)) from None
-    return Listener(sockets, context=context, serve=serve, rejected=rejected)
+    return Listener(
+        sockets, context=context, serve=serve, rejected=rejected, in_thread=machine.in_thread
+    )

@@ -26,6 +26,7 @@ from trioetcd.frontend.admission import Frontend
 from trioetcd.node.bootstrap import CannotStart, first_rows, force_new_cluster
 from trioetcd.node.credential_files import credential_files
 from trioetcd.node.listening import open_listener
+from trioetcd.node.machine import Machine
 from trioetcd.node.notify import READY, STOPPING, notify
 from trioetcd.node.peering import Peering, ask
 from trioetcd.node.sentence import sentence_of
@@ -34,7 +35,7 @@ from trioetcd.pki import PkiError
 from trioetcd.ports import Backend, BackendError
 from trioetcd.replica import CorruptLog, Recovered, Replica, ReplicaConfig, recover
 from trioetcd.runtime import garbage
-from trioetcd.runtime.clock import SystemClock, SystemEntropy
+from trioetcd.runtime.clock import SystemClock
 from trioetcd.runtime.metrics import Metrics
 from trioetcd.runtime.observation import observe
 from trioetcd.runtime.server import Server, ServerLimits
@@ -46,7 +47,7 @@ from trioetcd.url import Url
 from trioetcd.values import SERVER_VERSION
 from trioetcd.wire import Limits
 
-__all__ = ["CannotStart", "run"]
+__all__ = ["CannotStart", "Node", "run"]
 
 _UMASK: Final = 0o077
 """LevelDB makes its files without asking; nobody else may read them."""
@@ -86,7 +87,7 @@ def run(config: Config) -> int:
         for warning in config.warnings:
             log.warn(warning)
         with _refusals(log), closing(DataDir.open(config.data_path)) as data_dir:
-            node = _Node(config, log, data_dir)
+            node = Node(config, log, data_dir)
             received = trio.run(node.run, strict_exception_groups=True)
     if received:
         signal.signal(received, signal.SIG_DFL)
@@ -120,15 +121,18 @@ def _exit_code(failure: BaseException) -> int:
     return 1
 
 
-class _Node:
+class Node:
     """The life of one member, from its open data directory to the signal that ends it."""
 
-    def __init__(self, config: Config, log: Log, data_dir: DataDir) -> None:
+    def __init__(
+        self, config: Config, log: Log, data_dir: DataDir, machine: Machine | None = None
+    ) -> None:
         self._config = config
         self._log = log
         self._data_dir = data_dir
         self._clock: SystemClock
-        self._entropy = SystemEntropy()
+        self._machine = machine or Machine()
+        self._entropy = self._machine.entropy
         self._boot = self._entropy.bits(64)
         self._contexts: Contexts
         self._signal = 0
@@ -164,6 +168,8 @@ class _Node:
                     learners_max=config.max_learners,
                 ),
                 metrics=Metrics(extensive=config.metrics == "extensive"),
+                open_writer=self._machine.open_writer,
+                in_thread=self._machine.in_thread,
             )
             observe(server, server.metrics)
             async with trio.open_nursery() as members:
@@ -252,7 +258,7 @@ class _Node:
         return recovered
 
     async def _ask_members(self, urls: Sequence[Url]) -> ClusterView | None:
-        return await ask(urls, self._config, self._contexts, self._log)
+        return await ask(urls, self._config, self._machine, self._contexts, self._log)
 
     # Its peers
 
@@ -260,9 +266,9 @@ class _Node:
         return Peering(
             self._config,
             server,
+            self._machine,
             self._contexts,
             boot=self._boot,
-            entropy=self._entropy,
             log=self._log,
         )
 
@@ -303,7 +309,7 @@ class _Node:
                 for listener in listeners:
                     accepting.start_soon(listener.run, connections)
                 self._announce()
-                self._signal = await _signalled()
+                self._signal = await self._machine.signalled()
                 self._log.info("received signal; shutting down", signal=self._signal)
                 notify(STOPPING)
                 accepting.cancel_scope.cancel()
@@ -338,6 +344,7 @@ class _Node:
     ) -> Listener:
         return await open_listener(
             url,
+            self._machine,
             reuse_port=self._config.socket_reuse_port,
             context=(lambda: contexts.client_listener) if url.secure else None,
             serve=serve,
@@ -354,10 +361,3 @@ class _Node:
         return "cors" in self._config.explicit and (
             origin in self._config.cors or "*" in self._config.cors
         )
-
-
-async def _signalled() -> int:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for number in signals:
-            return int(number)
-    raise AssertionError("signals do not end")

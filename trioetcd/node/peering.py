@@ -10,8 +10,9 @@ import trio
 
 from trioetcd.cluster import ClusterView
 from trioetcd.node.listening import open_listener
+from trioetcd.node.machine import Machine
 from trioetcd.node.settings import Config
-from trioetcd.ports import Entropy, Row
+from trioetcd.ports import Row
 from trioetcd.replica import (
     Envelope,
     Outputs,
@@ -56,18 +57,22 @@ def peer_limits(config: Config) -> PeerLimits:
     return PeerLimits(frame_bytes_max=max(16 * MIB, 2 * config.max_request_bytes))
 
 
-def _dialler(config: Config, contexts: Contexts) -> TlsDialler:
-    silence = max(_SILENCE_SECONDS_MIN, config.election_seconds)
-    return TlsDialler(lambda: contexts.peer_dialer, silence_seconds=silence)
+def _dialler(config: Config, machine: Machine, contexts: Contexts) -> TlsDialler:
+    return TlsDialler(
+        lambda: contexts.peer_dialer,
+        silence_seconds=max(_SILENCE_SECONDS_MIN, config.election_seconds),
+        connect=machine.connect,
+        in_thread=machine.in_thread,
+    )
 
 
 async def ask(
-    urls: Sequence[Url], config: Config, contexts: Contexts, log: Log
+    urls: Sequence[Url], config: Config, machine: Machine, contexts: Contexts, log: Log
 ) -> ClusterView | None:
     """Ask other members who is in the cluster, before this one is."""
     return await ask_members(
         urls,
-        dial=_dialler(config, contexts).dial,
+        dial=_dialler(config, machine, contexts).dial,
         limits=peer_limits(config),
         failed=lambda reason: log.info("a peer did not tell the members", error=reason),
     )
@@ -83,9 +88,9 @@ class Peering:
     Args:
         config: the settings.
         server: whose driver is fed, and whose turns are carried out.
+        machine: sockets and chance.
         contexts: TLS.
         boot: this start's number, the replica's.
-        entropy: chance.
         log: where trouble is told.
     """
 
@@ -93,14 +98,15 @@ class Peering:
         self,
         config: Config,
         server: Server,
+        machine: Machine,
         contexts: Contexts,
         *,
         boot: int,
-        entropy: Entropy,
         log: Log,
     ) -> None:
         self.expelled = trio.Event()
         self._config = config
+        self._machine = machine
         self._contexts = contexts
         self._driver = server.driver
         self._nursery: trio.Nursery | None = None
@@ -109,8 +115,8 @@ class Peering:
         self.peers = Peers(
             LocalMember(replica.cluster_id, replica.member_id, boot, urls),
             server.membership,
-            dial=_dialler(config, contexts).dial,
-            entropy=entropy,
+            dial=_dialler(config, machine, contexts).dial,
+            entropy=machine.entropy,
             limits=peer_limits(config),
             unreachable=self._unreachable,
             expelled=self.expelled.set,
@@ -171,6 +177,7 @@ class Peering:
     async def _listener(self, url: Url) -> Listener:
         return await open_listener(
             url,
+            self._machine,
             reuse_port=self._config.socket_reuse_port,
             context=lambda: self._contexts.peer_listener,
             serve=self._door.serve,

@@ -26,6 +26,8 @@ class ReplicaConfig:
             memory.
         proposal_bytes_max: bytes of entries that may wait for the disk, likewise.
         batch_bytes_max: bytes of entries in one batch.
+        append_bytes_max: bytes of entries in one message to another member.
+        inflight_max: messages with entries that may wait for one member's answer.
         flush_seconds: how long applied effects wait for a batch to ride in.
         flush_bytes: how many of them (roughly) do not wait.
         strict_reconfig: whether a change of members that would endanger the quorum is refused
@@ -46,6 +48,8 @@ class ReplicaConfig:
     proposals_max: int = 20_000
     proposal_bytes_max: int = 64 << 20
     batch_bytes_max: int = 4 << 20
+    append_bytes_max: int = 1 << 20
+    inflight_max: int = 256
     flush_seconds: float = 0.010
     flush_bytes: int = 1 << 20
     strict_reconfig: bool = True

@@ -118,6 +118,8 @@ def restore(
         member_id=recovered.member_id,
         election_ticks=config.election_ticks,
         batch_bytes_max=config.batch_bytes_max,
+        append_bytes_max=config.append_bytes_max,
+        inflight_max=config.inflight_max,
         apply_entries_max=APPLY_CHUNK,
         is_conf_change=is_conf_change,
         refused=_refuse_for_now,

@@ -24,6 +24,8 @@ class Forwarding:
         held_bytes: their size.
         changes_members: whether a change of members is among them.
         led_since: since when the leader has been known that is known now, or was last.
+        doubtful: commands up to this count were on their way when that leader came, and may have
+            been lost with the one before; 0 if nothing is to be done about it.
 
     Args:
         waiting: who waits for which proposal of this boot, oldest first (`Pending.waiting`).
@@ -35,6 +37,7 @@ class Forwarding:
         self.held_bytes = 0
         self.changes_members = False
         self.led_since = -math.inf
+        self.doubtful = 0
         self._leader = MemberID(0)
         self._waiting = waiting
         self._patience = patience
@@ -42,14 +45,16 @@ class Forwarding:
         self._sent: deque[tuple[int, int]] = deque()
         self._sent_bytes = 0
 
-    def led(self, leader: MemberID, now: float) -> None:
-        """Note who leads, as far as is known here; 0 for nobody."""
+    def led(self, leader: MemberID, now: float) -> bool:
+        """Note who leads, as far as is known here, 0 for nobody; whether that is somebody new."""
         if leader:
             self._led_at = now
-        if leader != self._leader:
-            self._leader = leader
-            if leader:
-                self.led_since = now
+        if leader == self._leader:
+            return False
+        self._leader = leader
+        if leader:
+            self.led_since = now
+        return leader != 0
 
     def expects_leader(self, now: float) -> bool:
         """Say whether there was a leader so recently that the next one is worth waiting for."""

@@ -52,14 +52,20 @@ class Pending:
         """
         expired: list[Resolved] = []
         deadlines = self._deadlines
-        waiting = self.waiting
         while deadlines and deadlines[0][0] <= now:
             until, upto = deadlines.popleft()
             lost = elected - self._election < until - self._timeout < elected
             row = TIMEOUT_DUE_TO_LEADER_FAIL if lost else TIMEOUT
-            while waiting and (oldest := next(iter(waiting))) <= upto:
-                expired.append((waiting.pop(oldest), EtcdError(row)))
+            expired += self.give_up(upto, row)
         return expired
+
+    def give_up(self, upto: int, row: ErrorRow) -> list[Resolved]:
+        """Give up on the tickets up to a count, with one reason."""
+        waiting = self.waiting
+        given_up: list[Resolved] = []
+        while waiting and (oldest := next(iter(waiting))) <= upto:
+            given_up.append((waiting.pop(oldest), EtcdError(row)))
+        return given_up
 
     def fail(self, row: ErrorRow) -> list[Resolved]:
         """Give up on all tickets, with one reason."""

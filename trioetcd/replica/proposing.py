@@ -14,6 +14,7 @@ from trioetcd.errors import (
     NO_LEADER,
     NOT_SUPPORTED_FOR_LEARNER,
     STOPPED,
+    TIMEOUT_DUE_TO_LEADER_FAIL,
     TOO_MANY_REQUESTS,
     UNHEALTHY,
     ErrorRow,
@@ -69,8 +70,19 @@ class Proposing:
         self._gives_way = False
 
     def expire(self, now: float, outputs: Outputs) -> None:
-        """Give up on commands that nobody has answered in time."""
-        outputs.resolved.extend(self._pending.expire(now, self._forwarding.led_since))
+        """Give up on commands that nobody has answered in time.
+
+        What was on its way when a leader came is in its log by the time the first entry of its term
+        is committed, or was sent on to it, or is lost. It is given an election timeout more.
+        """
+        pending, forwarding, raft = self._pending, self._forwarding, self._raft
+        outputs.resolved.extend(pending.expire(now, forwarding.led_since))
+        if forwarding.doubtful and now - forwarding.led_since >= self._config.election_seconds:
+            log = raft.log
+            if raft.leader and log.applied == log.commit and consensus.has_committed_in_term(raft):
+                lost = pending.give_up(forwarding.doubtful, TIMEOUT_DUE_TO_LEADER_FAIL)
+                outputs.resolved.extend(lost)
+                forwarding.doubtful = 0
 
     def propose(self, proposals: list[Proposal], now: float, outputs: Outputs) -> None:
         """Take clients' commands, as many as there is room for."""
@@ -145,7 +157,8 @@ class Proposing:
     def go_on(self, now: float, outputs: Outputs) -> None:
         """Let what was held go to who leads now; without a leader, give up after a while."""
         raft, forwarding = self._raft, self._forwarding
-        forwarding.led(raft.leader, now)
+        if forwarding.led(raft.leader, now):
+            forwarding.doubtful = self._first_held() - 1
         if not forwarding.held or raft.transferee:
             return
         if not raft.leader:
@@ -158,6 +171,14 @@ class Proposing:
         datas = forwarding.release()
         self._take(datas, sum(map(len, datas)), changes_members=changes_members)
         self._gives_way = False
+
+    def _first_held(self) -> int:
+        """Give the count of the first own command that is held, or of the next one to come."""
+        for data in self._forwarding.held:
+            _, _, _, boot, counter = HEAD.unpack_from(data)
+            if boot == self._boot:
+                return int(counter)
+        return self._pending.counter + 1
 
     def drop_held(self, outputs: Outputs, row: ErrorRow) -> None:
         """Give up on what is held; those who wait for their own commands are told why."""

@@ -25,7 +25,7 @@ from trioetcd.replica import (
     Stopped,
     Tick,
 )
-from trioetcd.runtime.writer import BatchWriter
+from trioetcd.runtime.writer import BatchWriter, Writer
 
 __all__ = ["Driver"]
 
@@ -51,6 +51,7 @@ class Driver:
         clock: monotonic seconds.
         turned: given the outputs of each turn: outcomes to deliver, events to publish.
         written: told of each batch's seconds on the disk.
+        open_writer: makes what writes the batches.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Driver:
         *,
         turned: Callable[[Outputs], None],
         written: Callable[[float], None],
+        open_writer: Callable[[], Writer] = BatchWriter,
     ) -> None:
         self._replica = replica
         self._backend = backend
@@ -68,6 +70,7 @@ class Driver:
         self._monotonic = clock.monotonic
         self._turned = turned
         self._on_written = written
+        self._open_writer = open_writer
         self._proposals: list[Proposal] = []
         self._reads: list[object] = []
         self._flushes: list[Callable[[], None]] = []
@@ -78,7 +81,7 @@ class Driver:
         self._crowd = 0
         self._failure: BackendError | None = None
         self._turned_event: trio.Event | None = None
-        self._writer: BatchWriter | None = None
+        self._writer: Writer | None = None
 
     def propose(self, ticket: object, kind: int, payload: bytes) -> None:
         """Put a command into this turn's proposals."""
@@ -120,7 +123,7 @@ class Driver:
         Raises:
             ExceptionGroup: with a BackendError: the disk failed; nothing may be answered any more.
         """
-        writer = self._writer = BatchWriter()
+        writer = self._writer = self._open_writer()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._hear, writer)
@@ -144,7 +147,7 @@ class Driver:
             if self._more or self._inputs or self._proposals or self._reads or self._flushes:
                 self._turn()
 
-    async def _finish(self, writer: BatchWriter) -> None:
+    async def _finish(self, writer: Writer) -> None:
         """Tell those who wait, and write what is gathered."""
         self.put_in(Stopped())
         self._turn()
@@ -157,11 +160,11 @@ class Driver:
             await trio.sleep(self._tick_seconds)
             self.put_in(Tick(self._monotonic()))
 
-    async def _hear(self, writer: BatchWriter) -> None:
+    async def _hear(self, writer: Writer) -> None:
         while True:
             await self._take_written(writer)
 
-    async def _take_written(self, writer: BatchWriter) -> None:
+    async def _take_written(self, writer: Writer) -> None:
         """Take batches that are on the disk, and let their entries be applied and answered."""
         for number, seconds, error in await writer.wait_written():
             if error is not None:

@@ -27,8 +27,10 @@ from trioetcd.runtime.metrics import Metrics
 from trioetcd.runtime.transfers import Transfers
 from trioetcd.runtime.waiter import Waiter
 from trioetcd.runtime.watch_feed import WatchStream, feed
+from trioetcd.runtime.writer import BatchWriter, Writer
 from trioetcd.schema import fastpath, messages
 from trioetcd.statemachine import HEAD, CommandKind
+from trioetcd.transport.streams import InThread, run_in_thread
 from trioetcd.values import INT64_MAX, MemberID
 
 __all__ = [
@@ -111,6 +113,8 @@ class Server:
         entropy: chance, for lease ids.
         limits: what a user may set.
         metrics: where everything is counted.
+        open_writer: makes what writes the batches.
+        in_thread: runs what blocks.
     """
 
     def __init__(
@@ -122,6 +126,8 @@ class Server:
         entropy: Entropy,
         limits: ServerLimits,
         metrics: Metrics,
+        open_writer: Callable[[], Writer] = BatchWriter,
+        in_thread: InThread = run_in_thread,
     ) -> None:
         self.replica = replica
         self.store = replica.store
@@ -138,6 +144,7 @@ class Server:
         self.connected: Callable[[], Connected] = dict
         self._backend = backend
         self._entropy = entropy
+        self._in_thread = in_thread
         self._header = fastpath.header_prefix(replica.cluster_id, replica.member_id)
         self._size = Size(0, 0)
         self._space_left = 0
@@ -155,6 +162,7 @@ class Server:
             clock,
             turned=self._turned,
             written=metrics.disk_wal_fsync_duration_seconds.observe,
+            open_writer=open_writer,
         )
         self.transfers = Transfers(
             me=replica.member_id,
@@ -359,7 +367,7 @@ class Server:
         while True:
             while self._jobs:
                 start, stop, done = self._jobs.popleft()
-                await trio.to_thread.run_sync(self._backend.compact_range, start, stop)
+                await self._in_thread(partial(self._backend.compact_range, start, stop))
                 self._look_at_size()
                 done()
             self._has_jobs = trio.Event()

@@ -12,13 +12,13 @@ from collections import deque
 from queue import SimpleQueue
 from threading import Thread
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import trio
 
 from trioetcd.ports import BackendError, PreparedBatch
 
-__all__ = ["BatchWriter", "Written"]
+__all__ = ["BatchWriter", "Writer", "Written"]
 
 
 class Written(NamedTuple):
@@ -33,6 +33,19 @@ class Written(NamedTuple):
     number: int
     seconds: float
     error: BackendError | None
+
+
+class Writer(Protocol):
+    """Writes batches beside the loop."""
+
+    def write(self, number: int, batch: PreparedBatch, /) -> None:
+        """Take a batch over; it is written after those before it."""
+
+    async def wait_written(self) -> list[Written]:
+        """Wait for batches to be written; gives those that were, in order."""
+
+    def stop(self) -> None:
+        """Write what was taken over, and end."""
 
 
 class BatchWriter:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Final, Protocol
 
+from trioetcd.testing.deposing import Deposing
 from trioetcd.testing.network import LinkFaults, Network, Shape, partition
 from trioetcd.testing.scenario import Scenario, stream
 from trioetcd.testing.schedule import Schedule, Trace
@@ -31,9 +32,12 @@ class Cluster(Protocol):
     def change_members(self, random: Random, /) -> bool:
         """Begin a change of the membership; False if there is none to be made now."""
 
+    def press(self, place: int, /, *, write: bool) -> None:
+        """Ask a member for something, whatever comes of it."""
+
 
 class Faults:
-    """All harm that comes to one cluster until it is healed.
+    """All harm that comes to one cluster, in eras: each begins anew, and ends healed.
 
     Attributes:
         counts: how often each fault has struck.
@@ -47,10 +51,13 @@ class Faults:
         self.counts: dict[str, int] = {}
         self._simulator = simulator
         self._scenario = scenario
-        self._healed = False
+        self._deposing = Deposing(simulator, scenario.election_millis * 1000)
+        self._healed = True
+        self._era = 0
 
     def begin(self) -> None:
         """Let it begin."""
+        self._healed = False
         scenario = self._scenario
         simulator = self._simulator
         chance = {name: stream(scenario.seed, f"strength/{name}") for name in scenario.faults}
@@ -87,20 +94,27 @@ class Faults:
     def heal(self) -> None:
         """Let it end: what was broken is whole, and who was down comes back."""
         self._healed = True
+        self._era += 1
         simulator = self._simulator
         simulator.network.heal()
         for member in simulator.members:
             member.slow = member.failing = 0.0
             member.paused_until = 0
 
+    def _over(self) -> Callable[[], bool]:
+        """Give what says whether the present era has ended."""
+        era = self._era
+        return lambda: self._era != era
+
     # -- rhythm ------------------------------------------------------------------------------
 
     def _repeat(self, name: str, act: Callable[[Random], bool]) -> None:
-        random = stream(self._scenario.seed, f"act/{name}")
+        random = stream(self._scenario.seed, f"act/{self._era}/{name}")
+        over = self._over()
         often = self._scenario.often * RARITY.get(name, 1.0)
 
         def strike() -> None:
-            if self._healed:
+            if over():
                 return
             if act(random):
                 self.counts[name] = self.counts.get(name, 0) + 1
@@ -123,6 +137,7 @@ class Faults:
             "partition": self._partition,
             "reset": self._reset,
             "transfer": self._transfer,
+            "depose": lambda random: self._deposing.strike(random, self._over()),
             "members": self._simulator.change_members,
         }
 
@@ -197,8 +212,10 @@ class Faults:
         rounds = 4 if shape == Shape.FLAPPING else 1
         simulator.trace.event("partition", shape.value, links)
 
+        over = self._over()
+
         def cut(left: int) -> None:
-            if self._healed:
+            if over():
                 return
             mend = simulator.network.cut(links)
             silent = random.random() < 0.5
@@ -207,6 +224,8 @@ class Faults:
                     simulator.break_link(one, other)
 
             def mended() -> None:
+                if over():
+                    return
                 mend()
                 simulator.trace.event("mended", shape.value)
                 if left > 1:
@@ -226,5 +245,5 @@ class Faults:
 DRIFT: Final = 0.1
 """How far clocks run ahead or behind: far more than real ones."""
 
-RARITY: Final = {"blackout": 4.0, "partition": 1.5, "reset": 0.5, "clog": 0.7}
+RARITY: Final = {"blackout": 4.0, "partition": 1.5, "reset": 0.5, "clog": 0.7, "depose": 0.6}
 """How much rarer a fault is than the others."""

@@ -1,8 +1,8 @@
 """Members that come and go: added as learners or voters, promoted, moved, removed.
 
-One change at a time, asked for at any member as a client would. A new member's process starts
-when its addition has been answered, or may have been made, with an empty disk. Who belongs to the
-cluster is taken from the log, not from answers.
+One change at a time, or two at once, asked for at any member as a client would. A new member's
+process starts when its addition has been answered, or may have been made, with an empty disk. Who
+belongs to the cluster is taken from the log, not from answers.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ PROCESSES_MAX: Final = 7
 """Members there may be in a run, those that are gone included."""
 
 LEARNERS_MAX: Final = 1
+
+HASTE: Final = 0.3
+"""How often one does not wait for an answer before the next change, so that the members must."""
 
 
 def peer_url(place: int, moved: int = 0) -> str:
@@ -68,6 +71,7 @@ class MemberChanges:
     def __init__(self, cluster: Cluster, begin: list[MemberID], *, joining: bool) -> None:
         self.made = 0
         self._learners: dict[MemberID, bool] = dict.fromkeys(begin, False)
+        self._removed: dict[MemberID, None] = {}
         self._cluster = cluster
         self._joining = joining
         self._moves = 0
@@ -87,6 +91,7 @@ class MemberChanges:
             case Removal(number):
                 if number in learners and self.voters() != [number]:
                     del learners[number]
+                    self._removed[number] = None
                     self.made += 1
             case Promotion(number):
                 if learners.get(number):
@@ -99,13 +104,25 @@ class MemberChanges:
         """Whether a member belongs to the cluster, by the log."""
         return number in self._learners
 
+    def is_removed(self, number: MemberID) -> bool:
+        """Whether a member belonged to the cluster once; one that is still to join did not."""
+        return number in self._removed
+
     def voters(self) -> list[MemberID]:
         """Give those who vote, by the log."""
         return [number for number, learner in self._learners.items() if not learner]
 
     def change(self, random: Random) -> bool:
         """Ask for a change; False if another one is under way or there is none to ask for."""
-        change = None if self._busy else self._choose(random)
+        if self._busy or not self._ask(random, keep=2):
+            return False
+        if random.random() < HASTE:
+            self._ask(random, keep=3)
+        return True
+
+    def _ask(self, random: Random, *, keep: int) -> bool:
+        """Ask for a change that leaves so many voters; False if there is none."""
+        change = self._choose(random, keep)
         if change is None:
             return False
         self._busy = True
@@ -121,7 +138,7 @@ class MemberChanges:
         self._cluster.ask(Propose(CommandKind(kind), payload), place, done)
         return True
 
-    def _choose(self, random: Random) -> Change | None:
+    def _choose(self, random: Random, keep: int) -> Change | None:
         learners = [number for number, learner in self._learners.items() if learner]
         if learners:
             number = random.choice(learners)
@@ -133,7 +150,7 @@ class MemberChanges:
             self._moves += 1
             number = random.choice(voters)
             return Update(number, (peer_url(PROCESSES_MAX, self._moves),))
-        if self._joining and place < PROCESSES_MAX and (chance < 0.7 or len(voters) <= 2):
+        if self._joining and place < PROCESSES_MAX and (chance < 0.7 or len(voters) <= keep):
             url = peer_url(place)
             member = Member(
                 id=member_id([url], "simulation", added_at=place),
@@ -143,4 +160,4 @@ class MemberChanges:
             )
             return Addition(member, LEARNERS_MAX)
         # A leader that removes itself is the rarest and the most delicate case.
-        return Removal(random.choice(voters)) if len(voters) > 2 else None
+        return Removal(random.choice(voters)) if len(voters) > keep else None

@@ -80,8 +80,9 @@ class MemberLog:
         """
         first, entries, durable_last = self.first, self.entries, self.durable_last
         lowest = min([meta.last + 1, *(stretch.first for stretch in stretches)])
-        if meta.first > self.last + 1:
-            # A snapshot was installed: the log begins again behind it.
+        if meta.first > min(self.last + 1, meta.last):
+            # A snapshot was installed, and what lay below it may never have been committed; or
+            # all has been applied and thrown away.
             self._undo = _Undo(first, entries, len(entries), [], self.cut, durable_last)
             self.first = meta.first
             self.entries = entries = []

@@ -55,6 +55,9 @@ BASE_MICROS = 200
 DUPLICATE_MICROS = 200_000
 """About how much later the second of two equal packets comes."""
 
+QUEUE_MICROS = 300
+"""About how far behind each other packets come that were held up."""
+
 OVERTAKEN_MICROS = 20_000
 """About how far a packet that is overtaken falls behind."""
 
@@ -114,7 +117,9 @@ class Network:
             at += int(random() * OVERTAKEN_MICROS)
         else:
             last = self._last.get(link, 0)
-            at = max(at, last)
+            if at <= last:
+                # What was held up comes out in order, and not always at once.
+                at = last + int(random() * QUEUE_MICROS)
             self._last[link] = at
         if faults.duplicate and random() < faults.duplicate:
             self.duplicated += 1

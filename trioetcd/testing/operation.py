@@ -118,10 +118,20 @@ class Operation:
         invoked: when, in microseconds.
         floor: the greatest revision any answer had carried by then.
         floor_index: likewise for the index of a command.
+        committed: the greatest commit index any member knew by then.
         done: told the result.
     """
 
-    __slots__ = ("ask", "done", "floor", "floor_index", "invoked", "number", "place")
+    __slots__ = (
+        "ask",
+        "committed",
+        "done",
+        "floor",
+        "floor_index",
+        "invoked",
+        "number",
+        "place",
+    )
 
     def __init__(
         self, number: int, ask: Ask, place: int, invoked: int, done: Callable[[Result], None]
@@ -132,6 +142,7 @@ class Operation:
         self.invoked = invoked
         self.floor = 0
         self.floor_index = 0
+        self.committed = 0
         self.done = done
 
     def __repr__(self) -> str:

@@ -5,7 +5,10 @@ what a member says of itself (term, leader, commit, applied, revision) is compar
 disks of all hold. The rules, by the Raft paper's names (figure 3), and this project's:
 
 * election safety, log matching, leader completeness, state machine safety;
-* what is committed is durable on a quorum; a batch is never lost once it is durable;
+* what is committed is durable on a quorum, what a leader commits is of its own term, and what a
+  member holds below its commit index is what was committed;
+* only voters lead, and no leader begins a change of members before the last one is committed;
+* a batch is never lost once it is durable;
 * term, commit, applied and revision never go back;
 * the state at an index is the same everywhere.
 """
@@ -16,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from trioetcd.cluster import CONF_CHANGES
 from trioetcd.raft import decode_group
 from trioetcd.replica import Envelope, Recovered, Replica
 from trioetcd.replica.rows import META_ROW, decode_meta
@@ -23,7 +27,7 @@ from trioetcd.statemachine import CommandKind
 from trioetcd.testing.member_log import MemberLog, Stretch
 from trioetcd.testing.promises import check_promise
 from trioetcd.testing.truth import Entry, Truth
-from trioetcd.testing.violation import require
+from trioetcd.testing.violation import Violation, require
 from trioetcd.values import MemberID
 
 __all__ = ["Oracles", "State", "Watched", "Word", "word_of"]
@@ -130,6 +134,8 @@ class Oracles:
         self._previous: dict[tuple[int, int], int] = {}
         self._highest: dict[int, int] = {}
         self._commit_terms: dict[int, int] = {}
+        self._entry_terms: dict[int, int] = {}
+        self._changes: list[tuple[int, bytes]] = []
         self._states: dict[int, State] = {}
 
     def watch(self, member: MemberID, rows: Mapping[bytes, bytes | None]) -> None:
@@ -193,6 +199,8 @@ class Oracles:
         ]
         stretches.sort()
         log.begin(meta, stretches)
+        self._agree(log, meta.commit)
+        self._check_changes(log)
         for first, entries in stretches:
             before_first = log.at(first - 1)
             if before_first is not None:
@@ -220,10 +228,26 @@ class Oracles:
                     self._complete(index)
             if data and data[1] == CommandKind.LEASE_REVOKE:
                 self.first_seen.setdefault(data, now)
+            if data and data[1] in CONF_CHANGES:
+                self._changes.append((index, data))
             entries.append(Entry(term, data))
             index += 1
         stretch = self._stretches[encoded] = Stretch(group.first, entries)
         return stretch
+
+    def _check_changes(self, log: MemberLog) -> None:
+        """Check that changes of members first seen in a log follow none that is not committed."""
+        changes, self._changes = self._changes, []
+        for index, change in changes:
+            for earlier in range(self.committed + 1, index):
+                entry = log.at(earlier)
+                require(
+                    entry is None or not entry.data or entry.data[1] not in CONF_CHANGES,
+                    "the change {} at {} was begun while the one at {} was not committed",
+                    change,
+                    index,
+                    earlier,
+                )
 
     def _complete(self, index: int) -> None:
         """Check that no leader of a later term than the one that committed lacks an entry.
@@ -294,15 +318,13 @@ class Oracles:
                     leader,
                     term,
                 )
+        if leader == member:
+            require(member in voters, "{:x} leads term {} without a vote", member, term)
         if commit != watched.commit:
             require(commit >= watched.commit, "commit {} after {}", commit, watched.commit)
             watched.commit = commit
             if commit > self.committed:
-                self._quorum(commit, (watched.voters, voters))
-                for index in range(self.committed + 1, commit + 1):
-                    self._commit_terms[index] = term
-                    self._complete(index)
-                self.committed = commit
+                self._commit(watched, word)
         watched.voters = voters
         if applied != watched.applied:
             require(
@@ -321,24 +343,60 @@ class Oracles:
     def sent(self, member: MemberID, envelopes: Sequence[Envelope]) -> None:
         """Check that what messages promise is durable when they leave."""
         log = self.members[member].log
-        durable = log.durable
+        durable, cut = log.durable, log.cut
         assert durable is not None
+        assert cut is not None
         for envelope in envelopes:
             message = envelope.message
-            check_promise(message, durable, max(log.durable_last, durable.applied))
+            # What was promised in an older term is still there while this one takes it away.
+            last = log.durable_last if message.term >= cut.term else durable.last
+            check_promise(message, durable, max(last, durable.applied))
 
-    def _quorum(self, index: int, configurations: Sequence[tuple[MemberID, ...]]) -> None:
-        """Check that an entry just committed is durable on a quorum."""
+    def _commit(self, watched: Watched, word: Word) -> None:
+        """Take in that a member, the first to say so, calls entries committed."""
+        term, leader, commit = word[:3]
+        holder = self._quorum(commit, (watched.voters, word.voters))
+        newest = holder.at(commit)
+        assert newest is not None
+        require(
+            leader != watched.member or newest.term == term,
+            "the leader of term {} committed {}, of term {}, by counting",
+            term,
+            commit,
+            newest.term,
+        )
+        for index in range(self.committed + 1, commit + 1):
+            entry = holder.at(index)
+            if entry is not None:
+                self._entry_terms[index] = entry.term
+            self._commit_terms[index] = term
+            self._complete(index)
+        self.committed = commit
+
+    def _agree(self, log: MemberLog, commit: int) -> None:
+        """Check that a log holds what was committed at an index, if it holds anything there."""
+        committed = self._entry_terms.get(commit)
+        entry = log.at(commit)
+        require(
+            committed is None or entry is None or entry.term == committed,
+            "the entry at {} was committed in term {}, and is called so with another one: {}",
+            commit,
+            committed,
+            entry,
+        )
+
+    def _quorum(self, index: int, configurations: Sequence[tuple[MemberID, ...]]) -> MemberLog:
+        """Check that an entry just committed is durable on a quorum; give a log that has it."""
         for voters in configurations:
             logs = [self.members[each].log for each in voters if each in self.members]
-            terms = {entry.term for log in logs if (entry := log.at(index)) is not None}
-            for term in sorted(terms):
-                if sum(log.holds(index, term) for log in logs) > len(voters) // 2:
-                    return
+            for log in logs:
+                entry = log.at(index)
+                if entry is None:
+                    continue
+                if sum(other.holds(index, entry.term) for other in logs) > len(voters) // 2:
+                    return log
         held = {f"{each:x}": seen.log.durable_last for each, seen in self.members.items()}
-        require(
-            False, "index {} is committed and durable on no quorum; durable are {}", index, held
-        )
+        raise Violation(f"index {index} is committed and durable on no quorum; durable are {held}")
 
     def _follow_applied(self, watched: Watched, applied: int) -> None:
         """Compare what a member has applied with the truth, and make it the truth."""

@@ -36,6 +36,7 @@ FAULTS: Final = (
     "partition",
     "reset",
     "transfer",  # leadership is moved
+    "depose",  # whoever leads is kept from the others as long as an election takes
     "members",  # members come and go
     "small",  # tiny batches, logs, slices: rare paths become common ones
 )
@@ -51,6 +52,7 @@ _NETWORK: Final = frozenset(
         "partition",
         "reset",
         "transfer",
+        "depose",
         "members",
     }
 )
@@ -74,13 +76,15 @@ class Scenario:
 
     Attributes:
         seed: what all chance is derived from.
-        seconds: simulated seconds; the last quarter is without faults.
+        seconds: simulated seconds with faults.
+        eras: in so many parts; after each all is healed and must come to rest.
         members: voters at the start.
         learners: learners added in the beginning.
         faults: which of `FAULTS` are on.
         heartbeat_millis, election_millis: Raft's timing.
         snapshot_count, catch_up_entries, log_bytes_max: when the log is cut.
-        batch_bytes_max, slices_per_step, compaction_rows, flush_millis: sizes of work.
+        batch_bytes_max, append_bytes_max, inflight_max, slices_per_step, compaction_rows,
+            flush_millis: sizes of work.
         disk_micros: the mean time of a batch on the disk.
         delay_micros: the mean delay of the network.
         clients: how many act at the same time.
@@ -93,6 +97,7 @@ class Scenario:
 
     seed: int
     seconds: float
+    eras: int
     members: int
     learners: int
     faults: tuple[str, ...]
@@ -102,6 +107,8 @@ class Scenario:
     catch_up_entries: int
     log_bytes_max: int
     batch_bytes_max: int
+    append_bytes_max: int
+    inflight_max: int
     slices_per_step: int
     compaction_rows: int
     flush_millis: int
@@ -135,6 +142,8 @@ class Scenario:
             catch_up_entries=self.catch_up_entries,
             log_bytes_max=self.log_bytes_max,
             batch_bytes_max=self.batch_bytes_max,
+            append_bytes_max=self.append_bytes_max,
+            inflight_max=self.inflight_max,
             flush_seconds=self.flush_millis / 1000,
             slices_per_step=self.slices_per_step,
             compaction_rows=self.compaction_rows,
@@ -166,7 +175,7 @@ def draw(
         return stream(seed, name).choice(values)
 
     size = choose("members", 1, 3, 3, 3, 3, 5) if members is None else members
-    severity = stream(seed, "severity").choice((0.0, 0.25, 0.4, 0.4, 0.6))
+    severity = stream(seed, "severity").choice((0.1, 0.25, 0.25, 0.4, 0.4, 0.4, 0.6, 0.6, 1.0))
     faults = tuple(
         fault
         for fault in FAULTS
@@ -175,7 +184,7 @@ def draw(
         and not (size == 1 and fault in _NETWORK)
     )
     small = "small" in faults
-    heartbeat = choose("heartbeat", 20, 50, 100, 100, 100, 100)
+    heartbeat = choose("heartbeat", 20, 50, 50, 100, 100, 100)
 
     def sized(name: str, usual: int, *unusual: int) -> int:
         return choose(name, usual, *unusual) if small else usual
@@ -184,6 +193,7 @@ def draw(
     return Scenario(
         seed=seed,
         seconds=seconds,
+        eras=choose("eras", 1, 2, 4, 6),
         members=size,
         learners=choose("learners", 0, 0, 1) if "members" in faults and size > 1 else 0,
         faults=faults,
@@ -193,6 +203,8 @@ def draw(
         catch_up_entries=sized("catch_up_entries", 100, 1, 5, 30),
         log_bytes_max=sized("log_bytes_max", 32 << 20, 2000, 20_000, 32 << 20) if cuts else _NEVER,
         batch_bytes_max=sized("batch_bytes_max", 4 << 20, 200, 1000, 4 << 20),
+        append_bytes_max=sized("append_bytes_max", 1 << 20, 1, 200, 1 << 20),
+        inflight_max=sized("inflight_max", 256, 1, 4, 256),
         slices_per_step=sized("slices_per_step", 4, 1, 2),
         compaction_rows=sized("compaction_rows", 256, 2, 16),
         flush_millis=sized("flush_millis", 10, 1, 100),

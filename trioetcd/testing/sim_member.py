@@ -46,6 +46,7 @@ from trioetcd.testing.oracles import Oracles, word_of
 from trioetcd.testing.ranges import read_range
 from trioetcd.testing.scenario import Scenario, stream
 from trioetcd.testing.schedule import Schedule, Trace
+from trioetcd.testing.violation import require
 from trioetcd.values import MemberID
 
 __all__ = ["SimMember", "World"]
@@ -439,6 +440,18 @@ class SimMember:
         """Answer from the store as it stands."""
         replica = self.replica
         assert replica is not None
+        match operation.ask:
+            case Read(_, serializable=True):
+                pass
+            case _:
+                # Who leads has asked a majority since, and leaders know what others committed.
+                require(
+                    replica.applied_index >= operation.committed,
+                    "{}: answered at {}, and {} had been committed when it was asked for",
+                    operation,
+                    replica.applied_index,
+                    operation.committed,
+                )
         match operation.ask:
             case Read(request, _):
                 result = read_range(replica, query_of(request))

@@ -8,7 +8,10 @@ from __future__ import annotations
 import gc
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
 from typing import TextIO
@@ -70,6 +73,7 @@ def _arguments(arguments: Sequence[str] | None) -> Namespace:
     parser.add_argument("--members", type=int, help="voters, instead of the number drawn")
     parser.add_argument("--trace", type=Path, help="write every event to this file")
     parser.add_argument("--without", nargs="*", default=[], choices=FAULTS, metavar="FAULT")
+    parser.add_argument("--jobs", type=int, default=1, help="seeds run at the same time")
     parser.add_argument("--keep-going", action="store_true", help="after a violation")
     parser.add_argument("--quiet", action="store_true", help="only violations and the sum")
     return parser.parse_args(arguments)
@@ -101,6 +105,36 @@ def replay(scenario: Scenario, options: Namespace) -> str:
     return command
 
 
+def _told(options: Namespace, scenario: Scenario) -> tuple[float, bool, str]:
+    """Run a scenario; give its simulated seconds, whether it broke, and what is to be said."""
+    start = perf_counter()
+    if options.trace is not None:
+        with options.trace.open("w") as file:
+            report, text = run(scenario, file=file)
+    else:
+        report, text = run(scenario)
+    said = ""
+    if text or not options.quiet:
+        said = summary(report, perf_counter() - start) + "\n"
+    if text:
+        said += f"{text}\nagain: {replay(scenario, options)}\n"
+    gc.collect()
+    return report.simulated, bool(text), said
+
+
+def _run_all(options: Namespace, scenarios: list[Scenario]) -> Iterator[tuple[float, bool, str]]:
+    """Run scenarios, several at a time if told so; gives what came of them in their order."""
+    told = partial(_told, options)
+    if options.jobs == 1:
+        yield from map(told, scenarios)
+        return
+    with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
+        try:
+            yield from pool.map(told, scenarios)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for; give the exit code."""
     options = _arguments(arguments)
@@ -109,23 +143,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     simulated = 0.0
     began = perf_counter()
     scenarios = _scenarios(options)
-    for scenario in scenarios:
-        start = perf_counter()
-        if options.trace is not None:
-            with options.trace.open("w") as file:
-                report, text = run(scenario, file=file)
-        else:
-            report, text = run(scenario)
-        simulated += report.simulated
-        if text or not options.quiet:
-            write(summary(report, perf_counter() - start) + "\n")
-        if text:
-            broken += 1
-            write(f"{text}\nagain: {replay(scenario, options)}\n")
-            if not options.keep_going:
-                break
+    for seconds, is_broken, said in _run_all(options, scenarios):
+        simulated += seconds
+        broken += is_broken
+        write(said)
         sys.stdout.flush()
-        gc.collect()
+        if is_broken and not options.keep_going:
+            break
     took = perf_counter() - began
     write(
         f"{len(scenarios)} seeds, {broken} violations, {simulated:.0f} simulated seconds"

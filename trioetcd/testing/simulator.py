@@ -1,13 +1,15 @@
 """A whole cluster in one thread, in simulated time, all chance from one seed.
 
-A run has two phases. While there are faults nothing may go wrong, whatever else does; then all is
-healed, and within bounded time there must be a leader, a write must succeed, and all members must
-be equal. Equal scenarios give equal runs, event by event.
+A run has eras. While there are faults nothing may go wrong, whatever else does; then all is healed,
+and within bounded time there must be a leader, a write must succeed, and all members must have come
+as far as it. After the last era clients end, and all members must be equal. Equal scenarios give
+equal runs, event by event.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Final, NamedTuple, TextIO
 
@@ -20,7 +22,7 @@ from trioetcd.testing.answers import Answers
 from trioetcd.testing.faults import DRIFT, Faults
 from trioetcd.testing.member_changes import MemberChanges, peer_url
 from trioetcd.testing.network import LinkFaults, Network
-from trioetcd.testing.operation import Ask, Operation, Pause, Propose, Result, Status, plain
+from trioetcd.testing.operation import Ask, Operation, Pause, Propose, Read, Result, Status, plain
 from trioetcd.testing.oracles import Oracles
 from trioetcd.testing.scenario import SNAPSHOTS, Scenario, stream
 from trioetcd.testing.schedule import Schedule, Trace
@@ -35,9 +37,6 @@ from trioetcd.values import ClusterID, MemberID
 __all__ = ["Report", "Simulator"]
 
 _MICROS: Final = 1_000_000
-
-FAULTY_SHARE: Final = 0.75
-"""The part of a run in which there are faults."""
 
 WRITE_MICROS: Final = 10 * _MICROS
 """After all is healed a write must succeed within this time (beyond two elections of slack)."""
@@ -162,36 +161,45 @@ class Simulator:
         schedule = self.schedule
         for member in self.members:
             member.start()
-        self.faults.begin()
         for number in range(scenario.clients):
             self._client(stream(scenario.seed, f"client/{number}"), number)
         for watching in self.watching:
             self._watcher(watching)
-        schedule.run(int(scenario.seconds * FAULTY_SHARE * _MICROS))
-        self._heal()
-        self._expect_write()
+        for _ in range(scenario.eras):
+            self._calm(calm=False)
+            self.faults.begin()
+            schedule.run(schedule.now + int(scenario.seconds / scenario.eras * _MICROS))
+            self._heal()
+            self._expect_write()
+            self._expect(partial(self._lagging, self.oracles.truth.last))
         self._clients_on = False
-        deadline = schedule.now + EQUAL_MICROS
-        while (reason := self._unsettled()) is not None:
-            require(schedule.now < deadline, "not settled long after all was healed: {}", reason)
-            schedule.run(schedule.now + 200_000)
+        self._expect(self._unsettled)
         self._check_end()
+
+    def _expect(self, reason: Callable[[], str | None]) -> None:
+        """Go on until there is no reason to wait any more, which must be in time."""
+        schedule = self.schedule
+        deadline = schedule.now + EQUAL_MICROS
+        while (why := reason()) is not None:
+            require(schedule.now < deadline, "not settled long after all was healed: {}", why)
+            schedule.run(schedule.now + 200_000)
+
+    def _calm(self, *, calm: bool) -> None:
+        self._healed = self.workload.calm = calm
 
     def _heal(self) -> None:
         self.trace.event("heal")
-        self._healed = True
-        self.workload.calm = True
+        self._calm(calm=True)
         self.faults.heal()
         for member in self.members:
-            if member.replica is None and not self._is_gone(member):
-                self._start(member.place)
+            self._start(member.place)
             member.pause(0)
 
     def _expect_write(self) -> None:
         """A write must succeed in time, and so show that there is a leader."""
         election = self.scenario.election_millis * 1000
         deadline = self.schedule.now + WRITE_MICROS + 2 * election
-        random = stream(self.scenario.seed, "last")
+        random = stream(self.scenario.seed, f"last/{self.schedule.now}")
         succeeded: list[Result] = []
 
         def done(result: Result) -> None:
@@ -201,28 +209,42 @@ class Simulator:
                 self.schedule.after(100_000, attempt)
 
         def attempt() -> None:
-            put = messages.PutRequest(key=b"last", value=self.workload.value())
-            ask = Propose(CommandKind.PUT, put.SerializeToString())
-            self.ask(ask, random.randrange(len(self.members)), done)
+            self.ask(self._put(), random.randrange(len(self.members)), done)
 
         attempt()
         self.schedule.run(deadline, enough=lambda: bool(succeeded))
         require(bool(succeeded), "no write succeeded in time after all was healed")
 
+    def _put(self) -> Propose:
+        put = messages.PutRequest(key=b"last", value=self.workload.value())
+        return Propose(CommandKind.PUT, put.SerializeToString())
+
+    def press(self, place: int, *, write: bool) -> None:
+        """Ask a member for something, whatever comes of it."""
+        ask = self._put() if write else Read(messages.RangeRequest(key=b"last"))
+        self.ask(ask, place, lambda _: None)
+
+    def _lagging(self, last: int) -> str | None:
+        """Say which member has not come as far as an index; None if all have."""
+        for member in self.members:
+            if self._is_gone(member):
+                continue
+            if member.replica is None:
+                return f"member {member.place} is down"
+            if member.replica.applied_index < last:
+                return f"member {member.place} is at {member.replica.applied_index} of {last}"
+        return None
+
     def _unsettled(self) -> str | None:
         """Say why the cluster is not yet at rest and equal; None if it is."""
         if self._outstanding:
             return f"unanswered: {next(iter(self._outstanding))}"
-        truth = self.oracles.truth
+        lagging = self._lagging(self.oracles.truth.last)
+        if lagging is not None:
+            return lagging
         for member in self.members:
-            if self._is_gone(member):
-                continue
             replica = member.replica
-            if replica is None:
-                return f"member {member.place} is down"
-            if replica.applied_index < truth.last:
-                return f"member {member.place} is at {replica.applied_index} of {truth.last}"
-            if replica.store.compaction.pending:
+            if replica is not None and replica.store.compaction.pending:
                 return f"member {member.place} is still compacting"
         for number, watching in enumerate(self.watching):
             if watching.place is not None and self._is_gone(self.members[watching.place]):
@@ -302,6 +324,7 @@ class Simulator:
 
     def ended(self, place: int, *, seconds: float | None) -> None:
         """A member's life has ended: its connections break, and it comes back in a while."""
+        self.transfers.ended(place)
         for watching in self.watching:
             if watching.place == place:
                 watching.disconnect()
@@ -313,8 +336,9 @@ class Simulator:
             self.schedule.after(int(seconds * _MICROS) + 1, lambda: self._start(place))
 
     def _start(self, place: int) -> None:
-        if self.members[place].replica is None and not self._is_gone(self.members[place]):
-            self.members[place].start()
+        member = self.members[place]
+        if member.replica is None and not self.changes.is_removed(member.id):
+            member.start()
 
     def answered(self, operation: Operation, result: Result) -> None:
         """Judge a result and give it to its client."""
@@ -355,6 +379,7 @@ class Simulator:
         """Ask a member; if nobody is there the client is told so at once."""
         self._operations += 1
         operation = Operation(self._operations, ask, place, self.schedule.now, done)
+        operation.committed = self.oracles.committed
         self.answers.begin(operation)
         self._outstanding[operation] = None
         self.trace.event("ask", operation.number, place, plain(ask))

@@ -52,6 +52,7 @@ class _Transfer:
         boots: the lives of both ends in which it began.
         epoch: the link's age when it began.
         pieces: what is left to be sent.
+        asked: whether it was offered and the answer is waited for.
     """
 
     sender: int
@@ -59,6 +60,7 @@ class _Transfer:
     boots: tuple[int, int]
     epoch: int
     pieces: list[list[Row]]
+    asked: bool = False
 
 
 class Transfers:
@@ -86,10 +88,11 @@ class Transfers:
         while piece := cut.piece(PIECE_BYTES):
             pieces.append(piece)
         cut.close()
+        term = replica.term
         boots = (source.boots, world.members[to].boots)
         transfer = _Transfer(sender, to, boots, world.network.epoch(sender, to), pieces)
         world.trace.event("snapshot", sender, to, cut.meta)
-        self._later(transfer, lambda: self._offer(transfer, replica.term, cut.meta))
+        self._later(transfer, lambda: self._offer(transfer, term, cut.meta))
 
     def _later(self, transfer: _Transfer, act: Callable[[], None]) -> None:
         world = self._world
@@ -120,17 +123,25 @@ class Transfers:
             self._fail(transfer)
             return
         self._arriving[transfer.to] = transfer
+        transfer.asked = True
         sender = world.members[transfer.sender].id
         world.members[transfer.to].put_in(SnapshotOffered(sender, Term(term), meta))
 
     def answered(self, place: int, *, ok: bool) -> None:
         """Take a member's answer to what was offered to it."""
         transfer = self._arriving[place]
+        transfer.asked = False
         if ok:
             self._later(transfer, lambda: self._send(transfer))
         else:
             del self._arriving[place]
             self._report(transfer, ok=False)
+
+    def ended(self, place: int) -> None:
+        """A member's life has ended: what was offered to it is never answered."""
+        transfer = self._arriving.get(place)
+        if transfer is not None and transfer.asked:
+            self._fail(transfer)
 
     def _send(self, transfer: _Transfer) -> None:
         member = self._world.members[transfer.to]

@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 import trio
 
-from trioetcd.transport.streams import ByteStream, shake_hands, tls_reason
+from trioetcd.transport.streams import ByteStream, InThread, run_in_thread, shake_hands, tls_reason
 
 __all__ = [
     "HANDSHAKE_SECONDS",
@@ -169,6 +169,7 @@ class Listener:
         rejected: told of each connection that did not get in.
         strangers_max: connections in their handshake at a time.
         handshake_seconds: how long a handshake may take.
+        in_thread: runs the cryptography.
     """
 
     def __init__(
@@ -180,12 +181,14 @@ class Listener:
         rejected: Rejected,
         strangers_max: int = STRANGERS_MAX,
         handshake_seconds: float = HANDSHAKE_SECONDS,
+        in_thread: InThread = run_in_thread,
     ) -> None:
         self._sockets = sockets
         self._context = context
         self._serve = serve
         self._rejected = rejected
         self._handshake_seconds = handshake_seconds
+        self._in_thread = in_thread
         self._strangers = trio.CapacityLimiter(strangers_max)
         self._threads = trio.CapacityLimiter(HANDSHAKE_THREADS)
 
@@ -264,7 +267,7 @@ class Listener:
             self._rejected(remote, _reason_of(error))
             return None
         try:
-            await shake_hands(secure, self._threads)
+            await shake_hands(secure, self._threads, self._in_thread)
         except OSError as error:
             self._rejected(remote, _reason_of(error))
             secure.close()

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
 
 from trioetcd import pki
 from trioetcd.transport.listener import HANDSHAKE_THREADS, Address
-from trioetcd.transport.streams import ByteStream, shake_hands, tls_reason
+from trioetcd.transport.streams import ByteStream, InThread, run_in_thread, shake_hands, tls_reason
 from trioetcd.transport.tls import PEER_ALPN
 
-__all__ = ["DialError", "TlsDialler", "notice_death", "reason_of"]
+__all__ = ["Connect", "DialError", "TlsDialler", "connect_tcp", "notice_death", "reason_of"]
 
 _PROBES: Final = 2
+
+Connect = Callable[[Address], Awaitable[socket.socket]]
+"""Gives a connected socket that does not block, or raises OSError."""
 
 
 class DialError(Exception):
@@ -31,11 +34,22 @@ class TlsDialler:
         context: gives the current TLS context at each attempt.
         silence_seconds: how long data may stay unacknowledged, or an idle peer unheard, before
             the kernel gives the connection up.
+        connect: makes the connection beneath.
+        in_thread: runs the cryptography.
     """
 
-    def __init__(self, context: Callable[[], ssl.SSLContext], *, silence_seconds: float) -> None:
+    def __init__(
+        self,
+        context: Callable[[], ssl.SSLContext],
+        *,
+        silence_seconds: float,
+        connect: Connect | None = None,
+        in_thread: InThread = run_in_thread,
+    ) -> None:
         self._context = context
         self._silence_seconds = silence_seconds
+        self._connect = connect or connect_tcp
+        self._in_thread = in_thread
         self._threads = trio.CapacityLimiter(HANDSHAKE_THREADS)
 
     async def dial(self, address: Address) -> ByteStream:
@@ -45,11 +59,9 @@ class TlsDialler:
             DialError: nobody listens there, or not the right one.
         """
         try:
-            opened = await trio.open_tcp_stream(address.host, address.port)
+            sock = await self._connect(address)
         except OSError as error:
             raise DialError(f"{address}: {reason_of(error)}") from None
-        sock = socket.socket(fileno=opened.socket.detach())
-        sock.setblocking(False)  # the new object believes otherwise
         try:
             notice_death(sock, self._silence_seconds)
             secure = self._context().wrap_socket(
@@ -62,7 +74,7 @@ class TlsDialler:
             sock.close()
             raise DialError(f"{address}: {reason_of(error)}") from None
         try:
-            await shake_hands(secure, self._threads)
+            await shake_hands(secure, self._threads, self._in_thread)
             self._check(secure)
         except OSError as error:
             secure.close()
@@ -83,6 +95,18 @@ class TlsDialler:
             raise DialError("the certificate shown there is not a member's: it lacks a usage")
         if secure.selected_alpn_protocol() not in PEER_ALPN:
             raise DialError("what listens there does not speak the protocol of members")
+
+
+async def connect_tcp(address: Address) -> socket.socket:
+    """Give a connected socket that does not block.
+
+    Raises:
+        OSError: nobody listens there.
+    """
+    opened = await trio.open_tcp_stream(address.host, address.port)
+    sock = socket.socket(fileno=opened.socket.detach())
+    sock.setblocking(False)  # the new object believes otherwise
+    return sock
 
 
 def notice_death(sock: socket.socket, seconds: float) -> None:

@@ -13,11 +13,19 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
-__all__ = ["READ_BYTES_MAX", "ByteStream", "PrefixedStream", "shake_hands", "tls_reason"]
+__all__ = [
+    "READ_BYTES_MAX",
+    "ByteStream",
+    "InThread",
+    "PrefixedStream",
+    "run_in_thread",
+    "shake_hands",
+    "tls_reason",
+]
 
 READ_BYTES_MAX: Final = 65_536
 """A reader takes at most this much a turn, so that one busy client cannot hold up the others."""
@@ -217,7 +225,25 @@ class PrefixedStream(trio.abc.Stream):
         await self._stream.aclose()
 
 
-async def shake_hands(secure: ssl.SSLSocket, threads: trio.CapacityLimiter) -> None:
+class InThread(Protocol):
+    """Runs what blocks, or takes long, beside the loop, as `run_in_thread` does."""
+
+    async def __call__(
+        self, work: Callable[[], object], /, *, limiter: trio.CapacityLimiter | None = None
+    ) -> object:
+        """Run it, in one of the limiter's threads, and wait for it."""
+
+
+async def run_in_thread(
+    work: Callable[[], object], /, *, limiter: trio.CapacityLimiter | None = None
+) -> object:
+    """Run it in a thread of Trio's."""
+    return await trio.to_thread.run_sync(work, limiter=limiter)
+
+
+async def shake_hands(
+    secure: ssl.SSLSocket, threads: trio.CapacityLimiter, in_thread: InThread
+) -> None:
     """Do the TLS handshake of a non-blocking socket, its cryptography in one of `threads`.
 
     Raises:
@@ -225,7 +251,7 @@ async def shake_hands(secure: ssl.SSLSocket, threads: trio.CapacityLimiter) -> N
     """
     while True:
         try:
-            await trio.to_thread.run_sync(secure.do_handshake, limiter=threads)
+            await in_thread(secure.do_handshake, limiter=threads)
         except ssl.SSLWantReadError:
             await trio.lowlevel.wait_readable(secure)
         except ssl.SSLWantWriteError:

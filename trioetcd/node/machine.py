@@ -1,0 +1,59 @@
+"""What a node takes from the machine it runs on, besides its files: one value, with the real ones.
+
+The tests of whole nodes (`trioetcd.testing.nodes`) hand in other sockets, a disk without a thread,
+and chance that can be repeated.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import trio
+
+from trioetcd.ports import Entropy
+from trioetcd.runtime.clock import SystemEntropy
+from trioetcd.runtime.writer import BatchWriter, Writer
+from trioetcd.transport.listener import Address, open_sockets
+from trioetcd.transport.peer_dial import Connect, connect_tcp
+from trioetcd.transport.streams import InThread, run_in_thread
+
+__all__ = ["Listen", "Machine"]
+
+
+class Listen(Protocol):
+    """Opens listening sockets, as `trioetcd.transport.listener.open_sockets` does."""
+
+    async def __call__(self, address: Address, *, reuse_port: bool = False) -> list[socket.socket]:
+        """Bind and listen, or raise OSError."""
+
+
+async def _signalled() -> int:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            return int(number)
+    raise AssertionError("signals do not end")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Sockets, threads, chance and signals.
+
+    Attributes:
+        listen: opens listening sockets.
+        connect: connects to another member.
+        in_thread: runs what blocks.
+        open_writer: makes what writes batches to the disk.
+        entropy: chance; TLS has its own.
+        signalled: waits until the node is told to stop; gives the signal's number.
+    """
+
+    listen: Listen = open_sockets
+    connect: Connect = connect_tcp
+    in_thread: InThread = run_in_thread
+    open_writer: Callable[[], Writer] = BatchWriter
+    entropy: Entropy = field(default_factory=SystemEntropy)
+    signalled: Callable[[], Awaitable[int]] = _signalled
