@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, TextIO
 
 from trioetcd.cluster import Member, cluster_id, member_id
 from trioetcd.replica import Envelope, bootstrap
-from trioetcd.replica.rows import bootstrap_joiner
+from trioetcd.replica.rows import CorruptLog, bootstrap_joiner
 from trioetcd.schema import messages
 from trioetcd.statemachine import CommandKind
 from trioetcd.testing.answers import Answers
@@ -138,6 +138,8 @@ class Simulator:
             self._run()
         except Violation as broken:
             violation = str(broken)
+        except CorruptLog as broken:
+            violation = f"a member refuses what it wrote itself: {broken}"
         except AssertionError as broken:
             violation = f"an assertion failed: {broken!r} in {_where(broken)}"
         except (LookupError, ValueError, TypeError, AttributeError, RuntimeError) as broken:
