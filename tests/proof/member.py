@@ -226,6 +226,15 @@ class Member:
             time.sleep(POLL_SECONDS)
         return (time.time_ns() - self.started) / 1e9
 
+    def wait_said(self, sentence: str, seconds: float) -> bool:
+        """Wait until the log says something; tell whether it does."""
+        end = time.monotonic() + seconds
+        while sentence not in self.log():
+            if time.monotonic() > end:
+                return False
+            time.sleep(POLL_SECONDS)
+        return True
+
     def log(self) -> str:
         """Give what the member wrote since its last start."""
         with self.log_path.open("rb") as log:

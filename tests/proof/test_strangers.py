@@ -61,11 +61,6 @@ def peer_tls(cluster: Cluster, *, certificate: bool = True) -> ssl.SSLContext:
     return context
 
 
-def told(member: Member, sentence: str) -> bool:
-    """Whether a member's log says something."""
-    return sentence in member.log()
-
-
 @pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("garbage", GARBAGE)
 def test_garbage_of_somebody_with_a_certificate(cluster: Cluster, garbage: bytes) -> None:
@@ -91,7 +86,7 @@ def test_garbage_instead_of_a_handshake(cluster: Cluster) -> None:
             with suppress(ConnectionError):
                 while plain.recv(4096):
                     pass
-        assert told(member, "rejected connection on peer endpoint")
+        assert member.wait_said("rejected connection on peer endpoint", REFUSED_SECONDS)
 
 
 @pytest.mark.usefixtures("unharmed")
