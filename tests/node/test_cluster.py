@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from trioetcd import pki
-from trioetcd.client import Client, open_client
+from trioetcd.client import Client, OutcomeUnknownError, open_client
 from trioetcd.errors import EtcdError
 from trioetcd.node import pki_files
 from trioetcd.node.config import parse
@@ -168,7 +168,7 @@ async def put_at_last(client: Client) -> None:
     while True:
         try:
             await client.put("first", "v")
-        except EtcdError:
+        except (EtcdError, OutcomeUnknownError):
             continue
         return
 

@@ -20,7 +20,8 @@ from tests.proof.outcome import MissingMeansError, Options, Outcome, run
 ROOT: Final = Path(__file__).resolve().parents[2]
 CORPORA: Final = ROOT / "build" / "fuzz"
 NAMES: Final = (
-    "frames", "grpc", "header-block", "header-in-frame", "http1", "config", "arguments", "json",
+    "frames", "grpc", "header-block", "header-in-frame", "http1", "peer", "config", "arguments",
+    "json",
 )  # fmt: skip
 EXECUTED: Final = re.compile(r"stat::number_of_executed_units:\s*(\d+)")
 SEED_MAX: Final = 2**31

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.proof import fuzz
 from tests.proof.member import Member
 from tests.proof.outcome import EXIT_MISSING, Outcome
 from tests.proof.proof import Row, budget_seconds, read_table, write_table
@@ -145,3 +146,9 @@ def test_budget_is_read_with_its_unit() -> None:
     assert [budget_seconds(text) for text in ("90s", "60m", "1.5h")] == [90, 3600, 5400]
     with pytest.raises(ValueError, match="budget"):
         budget_seconds("sixty")
+
+
+def test_every_target_of_the_fuzzer_is_fuzzed() -> None:
+    """A target that no run begins would find nothing for ever."""
+    targets = pytest.importorskip("tests.proof.fuzz_target", reason="it needs atheris").TARGETS
+    assert set(targets) == set(fuzz.NAMES)

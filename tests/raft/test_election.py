@@ -101,6 +101,34 @@ def test_a_question_changes_nothing_of_who_is_asked() -> None:
     assert not raft.ready().must_persist
 
 
+def test_of_two_that_ask_at_once_one_goes_first() -> None:
+    """Two would tell each other yes and vote each for itself; a better log goes before all."""
+    before = MemberID(ME - 1)
+    raft = make(voters=(before, ME, C))
+    raft.campaign()
+    raft.take_messages()
+    raft.step(asks(1, before, 0, 0))
+    assert only(raft) == PreVoteReply(before, ME, Term(0), granted=False)
+    raft.step(asks(1, C, 0, 0))
+    assert only(raft) == PreVoteReply(C, ME, Term(1), granted=True)
+    raft.step(asks(1, before, 1, 0))
+    assert only(raft) == PreVoteReply(before, ME, Term(1), granted=True)
+    # whoever refused because it goes before asks again, as its first question may be lost
+    raft.tick()
+    assert [before, C] == [message.to for message in raft.take_messages()]
+
+
+@pytest.mark.parametrize(("elapsed", "expected"), [(9, Role.FOLLOWER), (10, Role.PRE_CANDIDATE)])
+def test_who_could_lead_instead_of_the_asker_asks_soon(elapsed: int, expected: str) -> None:
+    """Without a leader for a timeout, the rest of the own patience is not waited for."""
+    raft = follower(3)
+    raft.elapsed = elapsed
+    raft.patience = 19
+    raft.step(asks(4, C, 0, 0))
+    raft.tick()
+    assert raft.role == expected
+
+
 @pytest.mark.parametrize("term", [1, 2, 3])
 def test_a_question_about_an_old_term_is_refused_with_the_own(term: int) -> None:
     """Who asks for too early a term learns the current one, and may then catch up."""

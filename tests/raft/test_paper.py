@@ -318,6 +318,21 @@ def test_dissertation_6_2_a_leader_that_is_cut_off_steps_down() -> None:
     assert cluster.leader().id != 1
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_who_alone_reaches_a_majority_comes_to_lead(seed: int) -> None:
+    """Two of five are down and two do not reach each other: the one in the middle is elected."""
+    cluster = Cluster(5, seed=seed)
+    cluster.elect(5)
+    cluster.propose(5, b"a")
+    cluster.tick(2)
+    for number in (4, 5):
+        cluster[number].down = True
+    cluster.cut_off = {(MemberID(2), MemberID(3)), (MemberID(3), MemberID(2))}
+    cluster.tick(200)
+    assert cluster.leader().id == MemberID(1)
+    assert cluster.propose(1, b"b")
+
+
 def test_dissertation_9_6_who_was_cut_off_does_not_disturb() -> None:
     """Dissertation 9.6: with PreVote a member comes back in the term it left with."""
     cluster = Cluster(3)

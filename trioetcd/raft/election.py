@@ -8,6 +8,8 @@ election itself (section 3.10). A vote of one's own counts when it is durable.
 
 from __future__ import annotations
 
+from typing import Final
+
 from trioetcd.raft.entry import Role
 from trioetcd.raft.messages import (
     PreVote,
@@ -32,6 +34,9 @@ __all__ = [
     "on_request_vote_reply",
     "on_timeout_now",
 ]
+
+_AT_ONCE_TICKS: Final = 1
+"""Who asked no longer ago than this asked at the same time: the answers may be under way."""
 
 
 def may_campaign(state: State) -> bool:
@@ -115,13 +120,40 @@ def _electable(state: State, message: PreVote | RequestVote) -> bool:
     return state.log.covers(message.last_index, message.last_term)
 
 
+def _goes_before(state: State, message: PreVote) -> bool:
+    """Say whether this member has just asked too, with a log as good and a greater number.
+
+    Only just: one that asks again and again, because it reaches too few, must not keep out one
+    that would reach enough.
+    """
+    log = state.log
+    equal = (message.last_term, message.last_index) == (log.last_term, log.last)
+    at_once = state.role == Role.PRE_CANDIDATE and state.elapsed <= _AT_ONCE_TICKS
+    return at_once and equal and state.me > message.sender
+
+
+def _misses_leader(state: State) -> bool:
+    """Say whether this member asks already, or has heard of no leader for a timeout."""
+    if state.role == Role.FOLLOWER:
+        return state.elapsed >= state.config.election_ticks
+    return state.role == Role.PRE_CANDIDATE
+
+
 def on_pre_vote(state: State, message: PreVote) -> None:
-    """Say whether the sender would get this vote; remembers nothing."""
+    """Say whether the sender would get this vote.
+
+    Two that ask at once would tell each other yes, and then vote each for itself; so who asks
+    refuses those that it goes before. And who goes before the sender asks soon itself, again if
+    need be: its own patience would only lengthen the time without a leader.
+    """
     free = message.term > state.term or (
         message.term == state.term
         and (state.vote == message.sender or (state.vote == NOBODY and state.leader == NOBODY))
     )
-    if free and _electable(state, message):
+    before = not _electable(state, message) or _goes_before(state, message)
+    if free and before and _misses_leader(state):
+        state.elapsed = state.patience
+    if free and not before:
         state.outbox.append(PreVoteReply(message.sender, state.me, message.term, granted=True))
     else:
         state.send(PreVoteReply(message.sender, state.me, state.term, granted=False))
