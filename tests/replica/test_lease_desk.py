@@ -18,7 +18,15 @@ from trioetcd.errors import (
 )
 from trioetcd.questions import LeaseAnswer, LeaseQuestion, Question
 from trioetcd.raft import Heartbeat, HeartbeatReply
-from trioetcd.replica import Envelope, LeaseAsked, Received, Stopped, TransferRequested
+from trioetcd.replica import (
+    Envelope,
+    LeaseAsked,
+    Persisted,
+    Received,
+    Stopped,
+    Tick,
+    TransferRequested,
+)
 from trioetcd.replica.lease_desk import ASKED_MAX, WAITING_MAX
 from trioetcd.schema import messages
 from trioetcd.statemachine import CommandKind
@@ -77,6 +85,19 @@ def test_a_leader_cut_off_promises_nothing() -> None:
     assert row(living, ticket) in {TIMEOUT, NO_LEADER}
     assert living.leases[asked] == 60, "the others have another leader"
     assert ticket not in living.leases
+
+
+def test_a_leader_deposed_in_a_step_ends_no_lease_in_it() -> None:
+    """It stood still, and its clock counts no more: the next leader lets leases live longer."""
+    living, leader, following = living_with(7, ttl=15)
+    replica, later = living.replicas[leader], living.now + 20.0
+    heartbeat = Heartbeat(leader, following[0], Term(replica.term + 1), Index(0), 0)
+    envelope = Envelope(following[0], leader, 99, 1, heartbeat)
+    persist = replica.step([Received([envelope]), Tick(later)], later).persist
+    assert replica.leader == following[0]
+    assert persist is not None
+    sends = replica.step([Persisted(persist.number)], later).sends
+    assert [HeartbeatReply] == [type(each.message) for each in sends]
 
 
 def test_a_question_is_asked_again_of_the_next_leader() -> None:

@@ -99,7 +99,7 @@ def replay(mutant: Mutant, others: Iterable[int] = ()) -> tuple[int, str] | None
     """
     own = mutant.seed
     with planted(mutant) as folder:
-        for seed in [] if own is None else [own, *(each for each in others if each != own)]:
+        for seed in dict.fromkeys([*([] if own is None else [own]), *others]):
             code, text = simulate(folder, "--seed", str(seed), *mutant.options)
             if code:
                 return seed, _violation(text)
