@@ -104,6 +104,22 @@ def test_messages_are_bounded() -> None:
     assert [[2, 3], [4], [5]] == got
 
 
+def test_what_is_in_no_batch_leaves_with_the_next_one() -> None:
+    """While a batch is in flight the leader gathers, for its followers as for its own disk."""
+    raft = leader()
+    raft.step(ack(B, 1, 1))
+    raft.take_messages()
+    raft.propose([b"a"])
+    raft.persist(raft.ready())
+    assert [2] == indexes(only(raft))
+    raft.propose([b"b"])
+    raft.propose([b"c"])
+    assert raft.take_messages() == []
+    raft.persisted()
+    raft.persist(raft.ready())
+    assert [3, 4] == indexes(only(raft))
+
+
 def test_followers_hear_what_is_committed() -> None:
     """Without new entries an empty message says how far the leader has committed, once."""
     raft = leader()

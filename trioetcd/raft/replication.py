@@ -113,6 +113,8 @@ def send_new(state: State, peer: MemberID, progress: Progress) -> None:
     log = state.log
     following = progress.next
     new = following <= log.last
+    if new and following > log.writing > log.stable and not progress.due:
+        return  # what is in no batch yet leaves with the next one; by then there is more of it
     if new and progress.state == REPLICATE:
         new = len(progress.inflight) < state.config.inflight_max
     may_commit = min(log.commit, Index(following - 1))

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from typing import Final
 
 from trioetcd.replica.inputs import Ticket
 from trioetcd.values import MemberID
 
-__all__ = ["Forwarding"]
+__all__ = ["GATHER_SECONDS", "Forwarding"]
+
+GATHER_SECONDS: Final = 0.01
+"""Commands wait no longer than this for answers to earlier ones: those may have been lost."""
 
 
 class Forwarding:
@@ -44,6 +48,7 @@ class Forwarding:
         self._led_at = -math.inf
         self._sent: deque[tuple[int, int]] = deque()
         self._sent_bytes = 0
+        self._sent_at = -math.inf
 
     def led(self, leader: MemberID, now: float) -> bool:
         """Note who leads, as far as is known here, 0 for nobody; whether that is somebody new."""
@@ -73,10 +78,21 @@ class Forwarding:
         self.changes_members = False
         return datas
 
-    def sent(self, counter: int, size: int) -> None:
+    def sent(self, counter: int, size: int, now: float) -> None:
         """Note that `size` bytes of commands, up to the one that is counted so, were sent on."""
         self._sent.append((counter, size))
         self._sent_bytes += size
+        self._sent_at = now
+
+    def gathers(self, now: float) -> bool:
+        """Say whether what comes now waits for the answers to what was sent on last.
+
+        So it goes on with all that comes meanwhile, in one message, and a lone command at once.
+        """
+        if not self._sent or now - self._sent_at > GATHER_SECONDS:
+            return False
+        self.size()
+        return bool(self._sent)
 
     def size(self) -> int:
         """Give the bytes that are held or under way: sent on, and somebody still waits."""

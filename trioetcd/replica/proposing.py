@@ -119,13 +119,13 @@ class Proposing:
         if leads and not conf_change and raft.propose(datas):
             self.waiting_bytes += size  # as nearly always
         else:
-            self._take(datas, size, changes_members=conf_change)
+            self._take(datas, size, now, changes_members=conf_change)
 
-    def _take(self, datas: list[bytes], size: int, *, changes_members: bool) -> None:
+    def _take(self, datas: list[bytes], size: int, now: float, *, changes_members: bool) -> None:
         """Append commands, send them on, or hold them, whichever can be done."""
         raft, forwarding = self._raft, self._forwarding
         leads = raft.role == Role.LEADER
-        held = forwarding.held or raft.transferee
+        held = forwarding.held or raft.transferee or (not leads and forwarding.gathers(now))
         if changes_members and leads and not held:
             datas = self._screen(datas)
         if held or not raft.propose(datas):
@@ -133,7 +133,7 @@ class Proposing:
         elif leads:
             self.waiting_bytes += size
         else:
-            forwarding.sent(self._pending.counter, size)
+            forwarding.sent(self._pending.counter, size, now)
 
     def _screen(self, datas: list[bytes]) -> list[bytes]:
         """Look through commands of which some change the members, before this leader takes them.
@@ -165,11 +165,13 @@ class Proposing:
             if not forwarding.expects_leader(now):
                 self.drop_held(outputs, NO_LEADER)
             return
+        if raft.role != Role.LEADER and forwarding.gathers(now):
+            return
         if forwarding.changes_members and not consensus.has_committed_in_term(raft):
             return  # a leader refuses changes of members before that
         changes_members = forwarding.changes_members
         datas = forwarding.release()
-        self._take(datas, sum(map(len, datas)), changes_members=changes_members)
+        self._take(datas, sum(map(len, datas)), now, changes_members=changes_members)
         self._gives_way = False
 
     def _first_held(self) -> int:
@@ -258,4 +260,4 @@ class Proposing:
         if forwarding.held_bytes > self._config.proposal_bytes_max:
             return
         changes_members = any(map(consensus.is_conf_change, datas))
-        self._take(datas, sum(map(len, datas)), changes_members=changes_members)
+        self._take(datas, sum(map(len, datas)), now, changes_members=changes_members)

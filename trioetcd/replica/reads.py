@@ -16,10 +16,13 @@ from trioetcd.replica.inputs import Ticket
 from trioetcd.replica.outputs import Resolved
 from trioetcd.values import Index
 
-__all__ = ["RETRY_SECONDS", "Reads"]
+__all__ = ["GATHER_SECONDS", "RETRY_SECONDS", "Reads"]
 
 RETRY_SECONDS: Final = 0.5
 """etcd asks again as often."""
+
+GATHER_SECONDS: Final = 0.01
+"""Reads wait no longer than this for the answer to an earlier question."""
 
 _COUNT_BITS: Final = 32
 
@@ -53,8 +56,15 @@ class Reads:
         self._gathering.extend((deadline, ticket) for ticket in tickets)
 
     def ask(self, now: float) -> int | None:
-        """Put what has gathered into one question; gives its number, None if nothing has."""
+        """Put what has gathered into one question; gives its number, None if there is none now.
+
+        While an answer is awaited reads gather, so that many share the next question; but not for
+        long, as that answer may have been lost.
+        """
         if not self._gathering:
+            return None
+        latest = self._asked.get(self._context)
+        if latest is not None and now - latest[0] <= GATHER_SECONDS:
             return None
         self._context += 1
         self._asked[self._context] = (now, self._gathering)

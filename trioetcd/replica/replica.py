@@ -488,9 +488,9 @@ class Replica:
         if index is not None:
             reads.confirm(index)
         else:
+            for answered, confirmed in self._raft.take_reads():
+                reads.confirm(confirmed, answered)
             context = reads.ask(now) if self._raft.leader else None
             if context is not None:
                 self._raft.request_read(context)
-            for answered, confirmed in self._raft.take_reads():
-                reads.confirm(confirmed, answered)
         outputs.readable.extend(reads.readable(applied))
