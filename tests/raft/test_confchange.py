@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pytest
 from hypothesis import given
@@ -106,7 +106,7 @@ def test_member_zero_is_nobody() -> None:
 
 def test_a_change_of_another_kind_is_a_mistake() -> None:
     """There are three kinds of change."""
-    wrong: ConfChange = Wrong(MemberID(2))  # type: ignore[assignment]  # what the type checker would not let through is what is tested
+    wrong = cast("ConfChange", Wrong(MemberID(2)))
     with pytest.raises(AssertionError):
         simple(ConfState((MemberID(1),)), wrong)
 

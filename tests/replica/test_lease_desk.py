@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from tests.replica.living import A, B, C, Living, done, member, others
@@ -114,11 +116,15 @@ def test_a_question_is_asked_again_of_the_next_leader() -> None:
     assert [60, 60, 60] == [living.leases[ticket] for ticket in tickets]
 
 
+def _holds(kind: type, envelope: Envelope) -> bool:
+    return isinstance(envelope.message, kind)
+
+
 def test_a_lost_question_or_answer_is_asked_for_again() -> None:
     """Half a second later; doubled ones do no harm."""
     living, _, following = living_with(7)
     for kind in (LeaseQuestion, LeaseAnswer):
-        living.loses = lambda envelope, kind=kind: isinstance(envelope.message, kind)  # type: ignore[misc] # mypy knows no default of a lambda
+        living.loses = partial(_holds, kind)
         ticket = living.ask_lease(following[0], 7, renew=True)
         living.pass_time(0.2)
         living.loses = lambda _envelope: False

@@ -15,6 +15,7 @@ from trioetcd.replica import (
 )
 from trioetcd.schema import messages
 from trioetcd.statemachine import COMMAND_FORMAT, HEAD, CommandKind
+from trioetcd.storage.memory import MemoryBackend
 from trioetcd.testing.synchronous import Synchronous
 from trioetcd.values import Index, MemberID, Term
 
@@ -155,7 +156,8 @@ def test_a_member_is_ready_when_it_has_come_as_far_as_before() -> None:
         FOLLOWER, LEADER, Term(2), first.replica.applied_index, Term(1), Index(0), (group,)
     )
     hear(first, 1, entries)
-    again = follower(first.backend)  # type: ignore[arg-type] # it is what it was
+    assert isinstance(first.backend, MemoryBackend)
+    again = follower(first.backend)
     assert again.recovered.last == group.last
     hear(again, 1, Heartbeat(FOLLOWER, LEADER, Term(2), Index(0), 0))
     assert not again.replica.ready

@@ -251,6 +251,16 @@ def test_what_fits_no_frame_is_dropped_and_counted(long: Numbered) -> None:
     assert ([1, 3], 1) == (heard, dialler.dropped)
 
 
+def test_a_frame_is_bounded_in_bytes_where_it_may_hold_more_items() -> None:
+    """Few items do not make a frame short enough."""
+    limits = PeerLimits(frame_bytes_target=100, frame_bytes_max=1000, items_max=100_000)
+    dialler, listener = joined(limits=limits)
+    dialler.send([proposal(1, 2000)])
+    listener.receive(dialler.take())
+
+    assert ([], 1) == (list(events_of(listener)), dialler.dropped)
+
+
 def test_the_items_of_a_frame_are_bounded_on_both_sides() -> None:
     """So many small messages that they pass the bound are split before it."""
     limits = PeerLimits(items_max=100)

@@ -301,7 +301,8 @@ class PeerDialler:
             payload = encode([_MESSAGES, *map(encode_message, gathered)])
             # Only a message that is alone in its frame can be too long for any. An item takes a
             # byte at least, so short ones need not be counted.
-            if len(payload) > limits.items_max and not _fits(payload, gathered, limits):
+            surely = min(limits.items_max, limits.frame_bytes_max)
+            if len(payload) > surely and not _fits(payload, gathered, limits):
                 self.dropped += len(gathered)
             else:
                 self._out.append(frame(payload))
