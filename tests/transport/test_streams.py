@@ -98,18 +98,17 @@ async def test_one_read_takes_many_records() -> None:
 
 
 async def test_decrypted_bytes_are_readable_at_once() -> None:
-    """What waits inside the TLS object is told, although the kernel knows nothing of it."""
-    server, client = secure_sockets()
-    above, below = ByteStream(server), ByteStream(client)
-    above.send_nowait(b"abcdef")
-    assert b"ab" == client.recv(2)
+    """What a read left of a record waits inside TLS: it is told, although no kernel knows of it."""
+    with streams("tls") as (above, below):
+        for _ in range(7):
+            assert above.send_nowait(b"x" * 10_000)
+        await below.wait_readable()
 
-    assert below.pending()
-    await below.wait_readable()
-    assert b"cdef" == below.receive_nowait()
-    assert not below.pending()
-    above.close()
-    below.close()
+        assert below.receive_nowait() == b"x" * READ_BYTES_MAX
+        assert below.pending()
+        await below.wait_readable()
+        assert below.receive_nowait() == b"x" * (70_000 - READ_BYTES_MAX)
+        assert not below.pending()
 
 
 @both

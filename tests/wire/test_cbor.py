@@ -12,7 +12,6 @@ from trioetcd.wire.cbor import (
     Value,
     as_array,
     as_bytes,
-    as_flag,
     as_number,
     as_text,
     decode,
@@ -134,12 +133,11 @@ def test_it_is_cbor() -> None:
     ("read", "wrong"),
     [
         (lambda value: as_number(value, 8), [256, True, b"", "", []]),
-        (as_flag, [0, 1, b"", "", []]),
         (lambda value: as_bytes(value, 2), [b"abc", 0, True, "", []]),
         (lambda value: as_text(value, 2), ["abc", 0, True, b"", []]),
         (as_array, [0, True, b"", ""]),
     ],
-    ids=["number", "flag", "bytes", "text", "array"],
+    ids=["number", "bytes", "text", "array"],
 )
 def test_fields_have_types_and_bounds(read: object, wrong: list[Value]) -> None:
     """Each reader takes its own type within its bound, and nothing else."""

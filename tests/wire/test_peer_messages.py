@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from inspect import signature
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.wire.peer_conversation import SENDER, TO, message_of
+from tests.wire.peer_conversation import SENDER, TO, message_of, some_of_each
 from trioetcd import raft
 from trioetcd.raft import Group, encode_group
 from trioetcd.values import Index, Term
@@ -24,8 +24,8 @@ from trioetcd.wire.peer_messages import (
     MessageRow,
     Numbered,
     PeerMessage,
-    decode_message,
-    encode_message,
+    decode_messages,
+    encode_messages,
     item_count,
     message_bytes,
 )
@@ -37,9 +37,47 @@ def name_of(row: MessageRow) -> str:
     return row.cls.__name__
 
 
-def back(value: list[Value]) -> Numbered:
-    """Carry a message's array over the wire."""
-    return decode_message(decode(encode(value), items_max=LIMITS.items_max), sender=SENDER, to=TO)
+def read(data: bytes) -> list[Numbered]:
+    return decode_messages(data, sender=SENDER, to=TO, items_max=LIMITS.items_max)
+
+
+def laid_out(value: Any, *, wide: bool = True) -> bytes:
+    """Write a value as messages are: numbers in eight octets, if `wide`, lengths in four."""
+    match value:
+        case int() if wide and not isinstance(value, bool):
+            return b"\x1b" + value.to_bytes(8, "big")
+        case bytes():
+            return b"\x5a" + len(value).to_bytes(4, "big") + value
+        case list():
+            count = len(value)
+            return bytes((0x80 + count,)) if count < 24 else b"\x9a" + count.to_bytes(4, "big")
+        case _:
+            return encode([value])[1:]
+
+
+def in_frame(*messages: Any) -> bytes:
+    """Write a frame in the layout of messages, whatever it holds."""
+    pieces = [laid_out([4, *messages]), b"\x04"]
+    for message in messages:
+        pieces.append(laid_out(message))
+        if isinstance(message, list):
+            for at, field in enumerate(message):
+                pieces.append(laid_out(field, wide=at != 1))  # but for the kind
+                if isinstance(field, list):
+                    pieces += map(laid_out, field)
+    return b"".join(pieces)
+
+
+def back(*messages: list[Any]) -> list[Numbered]:
+    """Carry arrays of messages over the wire."""
+    return read(in_frame(*messages))
+
+
+def array_of(numbered: Numbered) -> list[Any]:
+    """Give a message as any reader of CBOR reads it."""
+    message = decode(encode_messages([numbered]), items_max=LIMITS.items_max)[1]
+    assert isinstance(message, list)
+    return message
 
 
 def test_the_table_holds_every_message() -> None:
@@ -57,7 +95,37 @@ def test_there_and_back(row: MessageRow) -> None:
     for seed in range(100):
         sent = Numbered(seed, message_of(row, random.Random(seed)))
 
-        assert sent == back(encode_message(sent)), f"seed {seed}"
+        assert [sent] == read(encode_messages([sent])), f"seed {seed}"
+
+
+@pytest.mark.parametrize("count", [1, 22, 23, 24, 300])
+def test_any_number_of_messages_in_a_frame(count: int) -> None:
+    """Messages of all kinds come back in order, however many there are, and are CBOR on the way."""
+    sent = [message for seed in range(7) for message in some_of_each(seed)][:count]
+    data = encode_messages(sent)
+
+    assert sent == read(data)
+    assert data == in_frame(*decode(data, items_max=LIMITS.items_max)[1:])
+
+
+@pytest.mark.parametrize("cut", range(1, 40))
+def test_a_frame_that_ends_early(cut: int) -> None:
+    """A frame that lacks any of its last octets, or has one too many, is refused."""
+    for data in (encode_messages(some_of_each(3))[:-cut], encode_messages(some_of_each(cut)) + b"0"):
+        with pytest.raises(RemoteProtocolError):
+            read(data)
+
+
+def test_items_are_counted() -> None:
+    """A frame of more items than are allowed is refused before they are made, whoever holds them."""
+    datas = [b""] * 50
+    sent = [Numbered(at, raft.Propose(TO, SENDER, Term(1), datas)) for at in range(3)]
+    data = encode_messages(sent)
+    enough = 4 + sum(len(array_of(each)) + 50 for each in sent)
+    for items_max in range(enough):
+        with pytest.raises(RemoteProtocolError, match="items"):
+            decode_messages(data, sender=SENDER, to=TO, items_max=items_max)
+    assert sent == decode_messages(data, sender=SENDER, to=TO, items_max=enough)
 
 
 @pytest.mark.parametrize("row", MESSAGES, ids=name_of)
@@ -65,7 +133,7 @@ def test_the_estimates_are_from_above(row: MessageRow) -> None:
     """A message takes no more bytes and no more items than it is said to."""
     for seed in range(100):
         message = message_of(row, random.Random(seed))
-        written = encode(encode_message(Numbered(2**63 - 1, message)))
+        written = encode_messages([Numbered(2**63 - 1, message)])[2:]
         items = 1 + len(message) + sum(len(part) for part in message if isinstance(part, list))
 
         assert len(written) <= message_bytes(message), f"seed {seed}"
@@ -76,7 +144,7 @@ def test_a_group_keeps_its_bytes() -> None:
     """What is stored of a received group is what was sent, not encoded again."""
     group = Group(Index(8), Term(3), [b"a", b"b"])
     sent = raft.AppendEntries(TO, SENDER, Term(3), Index(7), Term(3), Index(0), (group,))
-    received = back(encode_message(Numbered(1, sent))).message
+    received = read(encode_messages([Numbered(1, sent)]))[0].message
 
     assert isinstance(received, raft.AppendEntries)
     assert received.groups[0]._encoded == group.encoded
@@ -100,7 +168,7 @@ def wrong_values(kind: FieldKind) -> list[Value]:
 @pytest.mark.parametrize("row", MESSAGES, ids=name_of)
 def test_every_field_is_checked(row: MessageRow) -> None:
     """A field of a wrong type or range is a broken protocol, whichever field of whichever row."""
-    good = encode_message(Numbered(1, message_of(row, random.Random(1))))
+    good = array_of(Numbered(1, message_of(row, random.Random(1))))
     kinds = [FieldKind.COUNT, None, FieldKind.COUNT, *(kind for _, kind in row.fields)]
     for at, kind in enumerate(kinds):
         if kind is None:
@@ -113,7 +181,7 @@ def test_every_field_is_checked(row: MessageRow) -> None:
 @pytest.mark.parametrize("row", MESSAGES, ids=name_of)
 def test_fields_are_neither_missing_nor_too_many(row: MessageRow) -> None:
     """A message has exactly its fields."""
-    good = encode_message(Numbered(1, message_of(row, random.Random(1))))
+    good = array_of(Numbered(1, message_of(row, random.Random(1))))
     for wrong in (good[:-1], [*good, 0]):
         with pytest.raises(RemoteProtocolError):
             back(wrong)
@@ -132,7 +200,7 @@ def append(*groups: Group, index: int = 7, prev_term: int = 2, term: int = 4) ->
     )
 
     def carry() -> None:
-        back(encode_message(Numbered(1, message)))
+        read(encode_messages([Numbered(1, message)]))
 
     return carry
 
@@ -168,11 +236,24 @@ def values() -> st.SearchStrategy[Value]:
     return st.recursive(leaves, lambda inner: st.lists(inner, max_size=5), max_leaves=12)
 
 
-@given(st.lists(values(), max_size=8))
-def test_any_array_is_a_message_or_refused(value: list[Value]) -> None:
+@given(st.lists(st.lists(values(), max_size=8), max_size=3))
+def test_any_array_is_a_message_or_refused(arrays: list[list[Value]]) -> None:
     """Whatever stands in the array of a message: a message, or RemoteProtocolError."""
     try:
-        numbered = decode_message(value, sender=SENDER, to=TO)
+        messages = back(*arrays)
     except RemoteProtocolError:
         return
-    assert value == encode_message(numbered)
+    assert [*arrays] == [array_of(message) for message in messages]
+
+
+@given(st.integers(0, 99), st.data())
+def test_any_change_is_a_message_or_refused(seed: int, data: st.DataObject) -> None:
+    """A frame with any octets changed is a frame of messages that is written so, or refused."""
+    frame = bytearray(encode_messages(some_of_each(seed, 1)))
+    for _ in range(data.draw(st.integers(1, 3))):
+        frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        messages = read(bytes(frame))
+    except RemoteProtocolError:
+        return
+    assert bytes(frame) == encode_messages(messages)

@@ -155,8 +155,8 @@ class GrpcConnection:
                     self._nursery = nursery
                     nursery.start_soon(self._write)
                     self.flush()
-                    await self._read(first)
-                    nursery.cancel_scope.cancel()
+                    # A task of its own: what lies beneath is not gone through at every wake-up.
+                    nursery.start_soon(self._read, first)
         finally:
             # Nobody waits any more: long reads for this client end, and so does a drain.
             for call in list(self._calls):
@@ -165,6 +165,7 @@ class GrpcConnection:
             self._settled.set()
 
     async def _read(self, first: bytes) -> None:
+        """Serve what comes until the client goes; that ends the connection."""
         stream = self._stream
         data: bytes | None = first
         if not first:
@@ -173,7 +174,7 @@ class GrpcConnection:
         with suppress(trio.BrokenResourceError):
             while data != b"":
                 if data is not None and not self._turn(data):
-                    return
+                    break
                 while self._rest:
                     await trio.lowlevel.checkpoint()
                     self._serve(self._rest, self._now())
@@ -186,9 +187,11 @@ class GrpcConnection:
                         continue
                     self._owing = False
                     self.flush()
-                await self.wait_unparked()
+                if stream.parked_bytes:
+                    await self.wait_unparked()
                 await stream.wait_readable()
                 data = stream.receive_nowait()
+        self._scope.cancel()
 
     async def _write(self) -> None:
         stream = self._stream

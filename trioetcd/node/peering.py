@@ -186,7 +186,7 @@ class Peering:
 
     def _received(self, sender: MemberID, boot: int, messages: list[Numbered]) -> None:
         own = self.peers.local.id
-        self._driver.put_in(
+        self._driver.hear(
             Received([Envelope(sender, own, boot, *numbered) for numbered in messages])
         )
 

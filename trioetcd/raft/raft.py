@@ -202,8 +202,9 @@ class Raft(State):
 
     def _begin_round(self) -> None:
         """Begin a round if reads wait for one and the commit index may be promised."""
-        if self.role == Role.LEADER and self.reads.waiting and self.log.commit >= self.term_start:
-            self.reads.begin(self.log.commit)
+        reads = self.reads
+        if self.role == Role.LEADER and reads.waiting and self.log.commit >= self.term_start:
+            reads.begin(self.log.commit)
             replication.broadcast_heartbeat(self)
             self._confirm_round()
 

@@ -10,8 +10,6 @@ durable.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from trioetcd.raft.entry import Role
 from trioetcd.raft.messages import (
     AppendEntries,
@@ -323,14 +321,9 @@ def on_offer(state: State, leader: MemberID, index: Index, term: Term) -> bool:
 
 def _well_formed(message: AppendEntries) -> bool:
     """Say whether the groups follow each other, in terms the sender can have seen."""
-    groups = message.groups
-    if not groups:
-        return True
-    if groups[0].first != message.prev_index + 1 or groups[0].term < message.prev_term:
-        return False
-    if groups[-1].term > message.term or not all(group.datas for group in groups):
-        return False
-    return all(
-        group.last + 1 == following.first and group.term <= following.term
-        for group, following in pairwise(groups)
-    )
+    last, latest = message.prev_index, message.prev_term
+    for first, term, datas in message.groups:
+        if first != last + 1 or term < latest or not datas:
+            return False
+        last, latest = Index(last + len(datas)), term
+    return not message.groups or latest <= message.term

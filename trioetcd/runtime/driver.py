@@ -99,6 +99,17 @@ class Driver:
         self._inputs.append(entry)
         self._event.set()
 
+    def hear(self, entry: Input) -> None:
+        """Give the replica an input, at once while there is little to do.
+
+        To be called by a task of its own, never within a turn.
+        """
+        self._inputs.append(entry)
+        if self._crowd > CALM_PROPOSALS or self._writer is None:
+            self._event.set()
+        else:
+            self._turn()
+
     def flush_later(self, flush: Callable[[], None]) -> None:
         """Call `flush` in the next turn, after its batch was handed to the disk.
 

@@ -147,16 +147,21 @@ class PeerLink:
 
     def send(self, messages: Sequence[Numbered]) -> None:
         """Send messages, now if the connection takes them, or as soon as it does."""
-        self._outbox.put(messages)
         stream = self._stream
-        if stream is not None and not stream.parked_bytes:
+        outbox = self._outbox
+        idle = stream is not None and not stream.parked_bytes
+        alone = idle and len(messages) == 1 and not len(outbox)
+        if not alone:  # one alone, as nearly always, waits for nothing
+            outbox.put(messages)
+        if stream is not None and idle:
             try:
-                self._flush(stream)
+                self._write(stream, messages if alone else outbox.take(FLUSH_BYTES))
             except trio.BrokenResourceError:
                 return  # the reader meets the same end, says why, and what was lost
             if self._unfinished(stream):
                 self._more.set()
-        self._tell_lost()
+        if not alone or self._dialler.dropped:
+            self._tell_lost()
 
     def reconnect(self, addresses: Sequence[Address] | None = None) -> None:
         """Dial anew at once: credentials have changed, or the peer's `addresses`."""
@@ -292,13 +297,14 @@ class PeerLink:
 
     def _flush(self, stream: ByteStream) -> None:
         """Write what is parked, or what waits, in one piece."""
+        self._write(stream, () if stream.parked_bytes else self._outbox.take(FLUSH_BYTES))
+
+    def _write(self, stream: ByteStream, messages: Sequence[Numbered]) -> None:
         before = stream.sent_bytes
+        if messages:
+            self._dialler.send(messages)
         try:
-            if stream.parked_bytes:
-                stream.send_nowait(b"")
-            else:
-                self._dialler.send(self._outbox.take(FLUSH_BYTES))
-                stream.send_nowait(self._dialler.take())
+            stream.send_nowait(self._dialler.take())
         finally:
             self._owner.sent(stream.sent_bytes - before)
 

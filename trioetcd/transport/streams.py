@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 
 import trio
@@ -48,6 +48,7 @@ class ByteStream(trio.abc.Stream):
         self._read: Callable[[int], bytes] = self._secure.read if self._secure else sock.recv
         self._parked = b""
         self._closed = False
+        self._cut_short = False
         self._send_lock = trio.StrictFIFOLock()
         self.received_bytes = 0
         self.sent_bytes = 0
@@ -81,6 +82,7 @@ class ByteStream(trio.abc.Stream):
             return b""
         except OSError as error:
             raise trio.BrokenResourceError(f"the connection broke: {error}") from error
+        self._cut_short = False
         if self._secure is not None and len(data) >= _RECORD_BYTES // 2:
             data = self._more_records(data)
         self.received_bytes += len(data)
@@ -90,8 +92,10 @@ class ByteStream(trio.abc.Stream):
         pieces = [data]
         size = len(data)
         while size < READ_BYTES_MAX:
+            room = READ_BYTES_MAX - size
+            self._cut_short = room < _RECORD_BYTES
             try:
-                data = self._read(READ_BYTES_MAX - size)
+                data = self._read(room)
             except OSError:
                 # Nothing more now, or an error that the next read meets again.
                 break
@@ -102,17 +106,23 @@ class ByteStream(trio.abc.Stream):
         return b"".join(pieces)
 
     def pending(self) -> bool:
-        """Whether decrypted bytes wait inside the TLS object, where the kernel cannot see them."""
-        return self._secure is not None and self._secure.pending() > 0
+        """Whether decrypted bytes may wait inside TLS, where the kernel cannot see them.
 
-    async def wait_readable(self) -> None:
-        """Wait until `receive_nowait` is worth a try; always a checkpoint."""
+        Not after a read that had room for a whole record, for none is decrypted before the last
+        one is read: then there is nothing to ask OpenSSL for.
+        """
+        return self._cut_short
+
+    def wait_readable(self) -> Awaitable[None]:
+        """Wait until `receive_nowait` is worth a try; always a checkpoint.
+
+        No coroutine of its own: each would be gone through again at every wake-up.
+        """
         if self._closed:
             raise trio.ClosedResourceError("this connection is closed")
-        if self._secure is not None and self._secure.pending() > 0:
-            await trio.lowlevel.checkpoint()
-            return
-        await trio.lowlevel.wait_readable(self._socket)
+        if self._cut_short:
+            return trio.lowlevel.checkpoint()
+        return trio.lowlevel.wait_readable(self._socket)
 
     def send_nowait(self, data: bytes) -> bool:
         """Write as much as the kernel takes and park the rest in order.

@@ -21,7 +21,6 @@ __all__ = [
     "all_bytes",
     "as_array",
     "as_bytes",
-    "as_flag",
     "as_number",
     "as_text",
     "decode",
@@ -108,17 +107,6 @@ def as_number(value: Value, bits: int) -> int:
     """
     if type(value) is not int or value >> bits:  # a bool is an int, too
         raise RemoteProtocolError(f"a field must be a number of {bits} bits")
-    return value
-
-
-def as_flag(value: Value) -> bool:
-    """Take a boolean.
-
-    Raises:
-        RemoteProtocolError: it is something else.
-    """
-    if not isinstance(value, bool):
-        raise RemoteProtocolError("a field must be true or false")
     return value
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from trioetcd.ports import Row
 from trioetcd.wire import peer_frames as frames
-from trioetcd.wire.cbor import decode, encode
+from trioetcd.wire.cbor import decode
 from trioetcd.wire.errors import RemoteProtocolError
 from trioetcd.wire.limits import PeerLimits
 from trioetcd.wire.peer_frames import (
@@ -41,8 +41,8 @@ from trioetcd.wire.peer_frames import (
 from trioetcd.wire.peer_messages import (
     Numbered,
     PeerMessage,
-    decode_message,
-    encode_message,
+    decode_messages,
+    encode_messages,
     item_count,
     message_bytes,
 )
@@ -70,7 +70,6 @@ __all__ = [
     "cut_rows",
 ]
 
-_MESSAGES = int(FrameKind.MESSAGES)
 _GREETING, _ASKED, _WELCOMED, _OFFERED, _TAKING, _ENDED, _OVER = range(7)
 
 
@@ -166,11 +165,10 @@ class PeerListener:
             self._digest.update(data)
             self._state = _OFFERED
             return head
-        items = decode(data, items_max=limits.items_max)
-        if frames.kind_of(items) is not FrameKind.MESSAGES or len(items) < 2:
-            raise RemoteProtocolError("only messages may come here")
         return Messages(
-            [decode_message(item, sender=hello.sender, to=hello.receiver) for item in items[1:]]
+            decode_messages(
+                data, sender=hello.sender, to=hello.receiver, items_max=limits.items_max
+            )
         )
 
     def _piece(self, data: bytes) -> SnapshotRows | SnapshotEnd:
@@ -298,7 +296,7 @@ class PeerDialler:
         assert self._state == _WELCOMED and self._purpose is Purpose.MESSAGES  # noqa: PT018 # one thought
         limits = self._limits
         for gathered in _gather(messages, limits) if len(messages) > 1 else [messages]:
-            payload = encode([_MESSAGES, *map(encode_message, gathered)])
+            payload = encode_messages(gathered)
             # Only a message that is alone in its frame can be too long for any. An item takes a
             # byte at least, so short ones need not be counted.
             surely = min(limits.items_max, limits.frame_bytes_max)

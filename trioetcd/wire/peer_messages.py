@@ -3,20 +3,27 @@
 A message is a CBOR array: its sequence number, its kind, its term, then its fields in the table's
 order. Who sends and who receives is known from the hello and not repeated. Groups of entries
 travel in the form they have on the disk, checksum and all, and are verified here.
+
+CBOR leaves open in how many octets a number is said. Here every number has eight, and every
+length of a byte string four, so that each kind of message has a fixed layout, which `struct`
+writes and reads in one call; nothing else is taken. Any reader of CBOR reads it, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Final, NamedTuple
+from operator import itemgetter
+from struct import Struct
+from struct import error as StructError
+from typing import Any, Final, NamedTuple
 
 from trioetcd import raft
 from trioetcd.questions import LeaseAnswer, LeaseQuestion, Question
 from trioetcd.raft import CorruptGroupError, Group, decode_group
-from trioetcd.values import MemberID, Term
-from trioetcd.wire.cbor import Value, all_bytes, as_array, as_bytes, as_flag, as_number
+from trioetcd.values import MemberID
 from trioetcd.wire.errors import RemoteProtocolError
+from trioetcd.wire.peer_frames import FrameKind
 
 __all__ = [
     "MESSAGES",
@@ -24,8 +31,8 @@ __all__ = [
     "MessageRow",
     "Numbered",
     "PeerMessage",
-    "decode_message",
-    "encode_message",
+    "decode_messages",
+    "encode_messages",
     "item_count",
     "message_bytes",
 ]
@@ -33,11 +40,9 @@ __all__ = [
 COUNT_BITS: Final = 63
 """Indexes, terms and sequence numbers: one more can always be counted in 64 bits."""
 
-NUMBER_BITS: Final = 64
-
 _ITEM_BYTES: Final = 9
 _HEAD_ITEMS: Final = 3
-_LENGTH_MAX: Final = 2**32
+_FRAME_KIND: Final = bytes((FrameKind.MESSAGES,))
 
 
 PeerMessage = raft.Message | Question
@@ -124,85 +129,188 @@ class Numbered(NamedTuple):
     message: PeerMessage
 
 
-def _groups_in(value: Value) -> tuple[Group, ...]:
-    groups = []
-    for item in as_array(value):
-        try:
-            groups.append(decode_group(as_bytes(item, _LENGTH_MAX)))
-        except CorruptGroupError as error:
-            raise RemoteProtocolError(f"a message with damaged entries: {error}") from None
-    return tuple(groups)
+# -- the layout -------------------------------------------------------------------------------
+
+_ARRAY, _NUMBER_HEAD, _FALSE = 0x80, 0x1B, 0xF4  # heads of CBOR (RFC 8949, section 3)
+_LONG_ARRAY: Final = Struct(">BI")
+_BYTES: Final = Struct(">BI")
+_LONG_ARRAY_HEAD, _BYTES_HEAD = 0x9A, 0x5A
+_SHORT_ARRAY_MAX: Final = 23
+_TAILS: Final = frozenset({FieldKind.GROUPS, FieldKind.DATAS})
+_KIND_AT: Final = 10
+"""Where a message's kind stands: after the head of its array and its sequence."""
 
 
-def _datas_in(value: Value) -> list[bytes]:
-    return all_bytes(as_array(value))
+class _Layout:
+    """How one kind of message stands on the wire, up to the array of bytes that may end it.
+
+    Heads and values take turns, so that one slice takes out either. What is a head alone is
+    paired with no octets, and so is a boolean, which is a value without a head.
+    """
+
+    __slots__ = ("blank", "cls", "counts", "flags", "heads", "pack", "size", "tail", "unpack_from")
+
+    def __init__(self, row: MessageRow) -> None:
+        kinds = [kind for _, kind in row.fields]
+        self.cls = row.cls
+        self.tail = kinds.pop() if kinds and kinds[-1] in _TAILS else None
+        pairs: list[tuple[str, int | bytes]] = [
+            ("B0s", _ARRAY + _HEAD_ITEMS + len(row.fields)),
+            ("BQ", _NUMBER_HEAD),
+            ("B0s", row.kind),
+            ("BQ", _NUMBER_HEAD),
+            *(("0sB", b"") if kind is FieldKind.FLAG else ("BQ", _NUMBER_HEAD) for kind in kinds),
+        ]
+        layout = Struct(">" + "".join(form for form, _ in pairs))
+        self.pack = layout.pack
+        self.unpack_from = layout.unpack_from
+        self.size = layout.size
+        self.heads = tuple(head for _, head in pairs)
+        self.blank: list[Any] = [each for head in self.heads for each in (head, None)]
+        of_kinds = [None, FieldKind.COUNT, None, FieldKind.COUNT, *kinds]
+        counts = [at for at, kind in enumerate(of_kinds) if kind is FieldKind.COUNT]
+        self.counts: Callable[[Sequence[int]], tuple[int, ...]] = itemgetter(*counts)
+        self.flags = [at for at, kind in enumerate(of_kinds) if kind is FieldKind.FLAG]
 
 
-def _count_in(value: Value) -> int:
-    return as_number(value, COUNT_BITS)
+_LAYOUTS: Final = {row.kind: _Layout(row) for row in MESSAGES}
+_BY_CLASS: Final = {row.cls: _LAYOUTS[row.kind] for row in MESSAGES}
 
 
-def _number_in(value: Value) -> int:
-    return as_number(value, NUMBER_BITS)
+def _array_head(count: int) -> bytes:
+    if count <= _SHORT_ARRAY_MAX:
+        return bytes((_ARRAY + count,))
+    return _LONG_ARRAY.pack(_LONG_ARRAY_HEAD, count)
 
 
-_READERS: Final[dict[FieldKind, Callable[[Value], object]]] = {
-    FieldKind.COUNT: _count_in,
-    FieldKind.NUMBER: _number_in,
-    FieldKind.FLAG: as_flag,
-    FieldKind.GROUPS: _groups_in,
-    FieldKind.DATAS: _datas_in,
-}
-# Looked up once: a key that is a member of an enumeration is hashed by Python.
-_BY_KIND: Final = {
-    row.kind: (row.cls, tuple(_READERS[kind] for _, kind in row.fields)) for row in MESSAGES
-}
-_KINDS: Final = {row.cls: row.kind for row in MESSAGES}
+def encode_messages(messages: Sequence[Numbered]) -> bytes:
+    """Give what a frame of these messages holds; their senders and receivers are not part of it."""
+    pieces = [_array_head(1 + len(messages)), _FRAME_KIND]
+    for sequence, message in messages:
+        layout = _BY_CLASS[type(message)]
+        # A message's fields, after `to` and `sender`, are what is written.
+        values: list[Any] = [b"", sequence, b"", *message[2:]]
+        if layout.tail is not None:
+            tail = values.pop()
+        for at in layout.flags:
+            values[at] += _FALSE
+        items = layout.blank.copy()
+        items[1::2] = values
+        pieces.append(layout.pack(*items))
+        if layout.tail is not None:
+            pieces.append(_array_head(len(tail)))
+            if layout.tail is FieldKind.GROUPS:
+                tail = [group.encoded for group in tail]
+            for data in tail:
+                pieces += (_BYTES.pack(_BYTES_HEAD, len(data)), data)
+    return b"".join(pieces)
 
 
-def encode_message(numbered: Numbered) -> list[Value]:
-    """Give the array of a message; sender and receiver are not part of it."""
-    sequence, message = numbered
-    kind = _KINDS[type(message)]
-    if isinstance(message, raft.AppendEntries):
-        return [sequence, kind, *message[2:-1], [group.encoded for group in message.groups]]
-    # Any other message's fields, after `to` and `sender`, are what is written.
-    return [sequence, kind, *message[2:]]
+def decode_messages(
+    data: bytes, *, sender: MemberID, to: MemberID, items_max: int
+) -> list[Numbered]:
+    """Read what a frame of messages holds.
 
-
-def decode_message(value: Value, *, sender: MemberID, to: MemberID) -> Numbered:
-    """Read the array of a message.
+    Args:
+        data: all of it.
+        sender: who speaks.
+        to: who is spoken to.
+        items_max: items of all arrays together.
 
     Raises:
-        RemoteProtocolError: there is no such message; entries are damaged or do not follow each
-            other.
+        RemoteProtocolError: it is something else, or not in the layout; entries are damaged or do
+            not follow each other; there are too many items.
     """
-    items = as_array(value)
-    if len(items) < _HEAD_ITEMS:
-        raise RemoteProtocolError("a message without sequence, kind and term")
-    sequence, kind, term, *fields = items
-    row = _BY_KIND.get(as_number(kind, 8))
-    if row is None:
-        raise RemoteProtocolError("a message of no known kind")
-    cls, readers = row
-    if len(fields) != len(readers):
-        raise RemoteProtocolError(f"a message of kind {kind!r} has {len(readers)} fields")
-    read = [reader(field) for reader, field in zip(readers, fields, strict=True)]
-    message = cls(to, sender, Term(as_number(term, COUNT_BITS)), *read)
-    if isinstance(message, raft.AppendEntries) and message.groups:
-        _check_order(message)
-    return Numbered(as_number(sequence, COUNT_BITS), message)
+    try:
+        return _decode_messages(data, sender, to, items_max)
+    except (IndexError, StructError):
+        raise RemoteProtocolError("a frame ends in the middle of a message") from None
+
+
+def _decode_messages(
+    data: bytes, sender: MemberID, to: MemberID, items_max: int
+) -> list[Numbered]:
+    count, at = _array_at(data, 0, items_max)
+    if count < 2 or data[at] != _FRAME_KIND[0]:
+        raise RemoteProtocolError("only messages may come here")
+    at += 1
+    left = items_max - count
+    messages: list[Numbered] = []
+    for _ in range(count - 1):
+        layout = _LAYOUTS.get(data[at + _KIND_AT])
+        if layout is None:
+            raise RemoteProtocolError("a message of no known kind")
+        items = layout.unpack_from(data, at)
+        at += layout.size
+        left -= len(layout.heads)
+        if items[::2] != layout.heads:
+            raise RemoteProtocolError("a message that is not in the layout of its kind")
+        values: list[Any] = list(items[1::2])
+        if max(layout.counts(values)) >> COUNT_BITS:
+            raise RemoteProtocolError(f"a count must be a number of {COUNT_BITS} bits")
+        for flag in layout.flags:
+            if values[flag] >> 1 != _FALSE >> 1:
+                raise RemoteProtocolError("a field must be true or false")
+            values[flag] = values[flag] != _FALSE
+        if layout.tail is not None:
+            length, at = _array_at(data, at, left)
+            left -= length
+            tail, at = _byte_strings_at(data, at, length)
+            values.append(_groups(tail) if layout.tail is FieldKind.GROUPS else tail)
+        message = layout.cls(to, sender, *values[_HEAD_ITEMS:])
+        if isinstance(message, raft.AppendEntries) and message.groups:
+            _check_order(message)
+        messages.append(Numbered(values[1], message))
+    if left < 0:
+        raise RemoteProtocolError(f"a frame holds more than {items_max} items")
+    if at != len(data):
+        raise RemoteProtocolError("a frame is not as long as the messages it holds")
+    return messages
+
+
+def _array_at(data: bytes, at: int, count_max: int) -> tuple[int, int]:
+    """Read the head of an array; gives how many items it has, and where they begin."""
+    count = data[at] - _ARRAY
+    end = at + 1
+    if not 0 <= count <= _SHORT_ARRAY_MAX:
+        head, count = _LONG_ARRAY.unpack_from(data, at)
+        end = at + _LONG_ARRAY.size
+        if head != _LONG_ARRAY_HEAD:
+            raise RemoteProtocolError("a frame holds something else where an array must be")
+    if count > count_max:
+        raise RemoteProtocolError("a frame holds too many items")
+    return count, end
+
+
+def _byte_strings_at(data: bytes, at: int, count: int) -> tuple[list[bytes], int]:
+    """Read byte strings; gives them, and where they end."""
+    strings: list[bytes] = []
+    unpack_from = _BYTES.unpack_from
+    for _ in range(count):
+        head, length = unpack_from(data, at)
+        if head != _BYTES_HEAD:
+            raise RemoteProtocolError("a frame holds something else where a byte string must be")
+        begin = at + _BYTES.size
+        at = begin + length
+        strings.append(data[begin:at])
+    return strings, at
+
+
+def _groups(encoded: list[bytes]) -> tuple[Group, ...]:
+    try:
+        return tuple(map(decode_group, encoded))
+    except CorruptGroupError as error:
+        raise RemoteProtocolError(f"a message with damaged entries: {error}") from None
 
 
 def _check_order(message: raft.AppendEntries) -> None:
     """Entries follow `prev` and each other, and no term goes back or beyond the sender's."""
-    groups = message.groups
-    ends = [(message.prev_index, message.prev_term), *((each.last, each.term) for each in groups)]
-    ordered = all(
-        each.first == last + 1 and each.term >= term
-        for (last, term), each in zip(ends, groups, strict=False)
-    )
-    if not ordered or ends[-1][1] > message.term or ends[-1][0] >> COUNT_BITS:
+    last, latest = int(message.prev_index), message.prev_term
+    ordered = True
+    for first, term, datas in message.groups:
+        ordered = ordered and first == last + 1 and term >= latest
+        last, latest = last + len(datas), term
+    if not ordered or latest > message.term or last >> COUNT_BITS:
         raise RemoteProtocolError("a message with entries out of order")
 
 
