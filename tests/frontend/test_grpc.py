@@ -336,7 +336,7 @@ async def test_who_does_not_read_holds_up_nobody_and_costs_little() -> None:
             assert (await put(writer, b"k%d" % number, b"x" * 500_000)).status[0] == 0
         connection = next(one for one in found.frontend._connections if one._streams)
         held = connection._stream.parked_bytes + connection._codec.pending
-        held += sum(map(len, connection._codec._out))
+        held += sum(map(len, connection._codec.out))
 
         assert held < 4_000_000
         stream = deaf.replies[1]

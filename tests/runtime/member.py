@@ -219,6 +219,7 @@ def put_message(key: bytes, value: bytes = b"v") -> bytes:
 def put(server: Server, caller: Caller, call: int, key: bytes, value: bytes = b"v") -> None:
     """Propose a put as the KV handler does."""
     server.propose(caller, call, CommandKind.PUT, put_message(key, value))
+    server.driver.wake()
 
 
 async def fill(server: Server, count: int, *, value: bytes = b"v", prefix: bytes = b"k") -> None:

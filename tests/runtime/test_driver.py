@@ -148,6 +148,7 @@ async def test_inputs_and_reads_reach_the_replica() -> None:
         while not replica.ready:
             await driver.wait_turn()
         driver.read("ticket")
+        driver.wake()
         driver.put_in(Tick(trio.current_time()))
         await driver.wait_turn()
         nursery.cancel_scope.cancel()

@@ -61,6 +61,7 @@ async def test_too_large_commands_are_refused_exactly() -> None:
     limits = ServerLimits(request_bytes_max=len(largest) + HEAD.size)
     async with running(limits=limits) as server:
         server.propose(caller, 1, CommandKind.PUT, largest)
+        server.driver.wake()
         assert isinstance(await caller.wait(1), bytes)
         with pytest.raises(EtcdError, match="request is too large"):
             put(server, caller, 2, b"k", b"x" * 501)
@@ -165,6 +166,7 @@ async def test_leases_are_drawn_and_renewed() -> None:
         caller = Caller()
         request = messages.LeaseGrantRequest(TTL=30, ID=5).SerializeToString()
         server.propose(caller, 1, CommandKind.LEASE_GRANT, request)
+        server.driver.wake()
         await caller.wait(1)
 
         assert (30, 0) == (await renew(server, 5), await renew(server, 6))
@@ -177,6 +179,7 @@ async def test_errors_of_the_applier_reach_the_caller() -> None:
         caller = Caller()
         request = messages.LeaseRevokeRequest(ID=77).SerializeToString()
         server.propose(caller, 1, CommandKind.LEASE_REVOKE, request)
+        server.driver.wake()
 
         assert await caller.wait_error(1) == errors.LEASE_NOT_FOUND.text
 

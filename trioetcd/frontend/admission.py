@@ -132,7 +132,7 @@ class Frontend:
             limits=self._limits,
             metrics=self._server.metrics,
             now=self._server.now,
-            flush_later=self._server.driver.flush_later,
+            turns=self._server.driver,
         )
         self._connections.add(connection)
         try:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from time import perf_counter
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
@@ -26,12 +26,23 @@ from trioetcd.transport.streams import ByteStream
 from trioetcd.wire import GrpcServer, Head, Limits, RemoteProtocolError, frame, grpc
 from trioetcd.wire.grpc import ServerEvent
 
-__all__ = ["GrpcConnection"]
+__all__ = ["GrpcConnection", "Turns"]
 
 TURN_SECONDS: Final = 0.002
 """How long a connection's reads may take before others have their turn."""
 
 _OK: Final = Code.OK  # looking up a member of an enumeration is a call in Python 3.11
+
+
+class Turns(Protocol):
+    """When the member takes in what was proposed, as a connection sees it."""
+
+    @property
+    def crowded(self) -> bool:
+        """Whether many are served, so that turns come all the time."""
+
+    def flush_later(self, flush: Callable[[], None], /) -> None:
+        """Let a turn come, and call `flush` when it has handed its batch to the disk."""
 
 
 class GrpcConnection:
@@ -44,7 +55,7 @@ class GrpcConnection:
         limits: bounds on what it may send.
         metrics: where calls are counted.
         now: monotonic seconds.
-        flush_later: takes a write that should follow the hand-over of a batch to the disk.
+        turns: the member's turns.
     """
 
     def __init__(
@@ -56,14 +67,14 @@ class GrpcConnection:
         limits: Limits,
         metrics: Metrics,
         now: Callable[[], float],
-        flush_later: Callable[[Callable[[], None]], None],
+        turns: Turns,
     ) -> None:
         self._stream = stream
         self._router = router
         self._door = door
         self._metrics = metrics
         self._now = now
-        self._flush_later = flush_later
+        self._turns = turns
         self._owing = False
         self._rest: list[ServerEvent] = []
         self._output_bytes_max = limits.output_bytes_max
@@ -114,9 +125,9 @@ class GrpcConnection:
         if stream.parked_bytes:
             # What the kernel would not take goes first; the codec keeps the rest till then.
             return
-        take = self._codec.take
+        codec = self._codec
         try:
-            while data := take():
+            while (codec.out or codec.ready) and (data := codec.take()):
                 if not stream.send_nowait(data):
                     self._parked.set()
                     break
@@ -178,7 +189,10 @@ class GrpcConnection:
                 while self._rest:
                     await trio.lowlevel.checkpoint()
                     self._serve(self._rest, self._now())
-                if self._owing:
+                if self._owing and self._turns.crowded:
+                    self._owing = False
+                    self._turns.flush_later(self.flush)
+                elif self._owing:
                     # A PING alone: the call it announces is usually right behind it (grpc-go
                     # measures the line so), and then one write does for both.
                     await trio.lowlevel.checkpoint()
@@ -216,7 +230,7 @@ class GrpcConnection:
             self.flush()
             return False
         if not events and not self._owing:
-            self._owing = True
+            self._owing = bool(self._codec.out or self._codec.ready)
             return not self._codec.finished
         self._owing = False
         self._serve(events, now)
@@ -269,7 +283,7 @@ class GrpcConnection:
                 break
         if waiting:
             # The disk first: what there is to write now can go out while it works.
-            self._flush_later(self.flush)
+            self._turns.flush_later(self.flush)
         else:
             self.flush()
 

@@ -32,8 +32,8 @@ __all__ = ["Driver"]
 TURN_SECONDS: Final = 0.002
 """How long a turn applies entries, or forgets compacted history, before others have theirs."""
 
-CALM_PROPOSALS: Final = 1
-"""With no more proposals than this in the last turn that had any, nobody is waited for."""
+CALM_CALLS: Final = 1
+"""With no more calls than this in the last turn that had any, nobody is waited for."""
 
 STOP_SECONDS: Final = 1.0
 """How long the last batches may take; what is not written then is in the log and comes again."""
@@ -84,14 +84,18 @@ class Driver:
         self._writer: Writer | None = None
 
     def propose(self, ticket: object, kind: int, payload: bytes) -> None:
-        """Put a command into this turn's proposals."""
-        if not self._proposals:
-            self._event.set()
+        """Put a command into the next turn's proposals; `flush_later` or `wake` makes it come."""
         self._proposals.append((ticket, kind, payload))
 
     def read(self, ticket: object) -> None:
-        """Ask to be told when a linearizable read may be answered from the store."""
+        """Ask to be told when a linearizable read may be answered from the store.
+
+        `flush_later` or `wake` makes the turn come that asks.
+        """
         self._reads.append(ticket)
+
+    def wake(self) -> None:
+        """Let the next turn come soon."""
         self._event.set()
 
     def put_in(self, entry: Input) -> None:
@@ -105,10 +109,15 @@ class Driver:
         To be called by a task of its own, never within a turn.
         """
         self._inputs.append(entry)
-        if self._crowd > CALM_PROPOSALS or self._writer is None:
+        if self.crowded or self._writer is None:
             self._event.set()
         else:
             self._turn()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the last turn that had any had many calls: whoever comes waits for the others."""
+        return self._crowd > CALM_CALLS
 
     def flush_later(self, flush: Callable[[], None]) -> None:
         """Call `flush` in the next turn, after its batch was handed to the disk.
@@ -117,7 +126,7 @@ class Driver:
         are not there. Under load it comes when everybody who can be read has been.
         """
         self._flushes.append(flush)
-        if self._writing or self._crowd > CALM_PROPOSALS:
+        if self._writing or self.crowded:
             self._event.set()
         else:
             self._turn()
@@ -196,8 +205,9 @@ class Driver:
     def _step(self) -> None:
         inputs = self._inputs
         self._inputs = []
+        if self._proposals or self._reads:
+            self._crowd = len(self._proposals) + len(self._reads)
         if self._proposals:
-            self._crowd = len(self._proposals)
             inputs.append(Proposed(self._proposals))
             self._proposals = []
         if self._reads:

@@ -182,6 +182,8 @@ class Server:
     def propose(self, caller: Sink, call: int, kind: CommandKind, payload: bytes) -> None:
         """Propose a command; its outcome is the answer of `call`.
 
+        The caller asks for a turn when it has proposed all it has (`Driver.flush_later`).
+
         Raises:
             EtcdError: the command is too large, or this member cannot take it now.
         """
@@ -213,7 +215,10 @@ class Server:
         return self.replica.is_current
 
     def answer_when_current(self, caller: Sink, call: int, read: Callable[[], Answer]) -> Answer:
-        """Read now if the store is current; otherwise later, as the answer of `call`."""
+        """Read now if the store is current; otherwise later, as the answer of `call`.
+
+        In that case the caller asks for a turn (`Driver.flush_later`).
+        """
         if self.replica.is_current:
             return read()
         self.driver.read((caller, call, read))
@@ -228,6 +233,7 @@ class Server:
         if not self.replica.is_current:
             waiter = Waiter()
             self.driver.read((waiter, 0, lambda: b""))
+            self.driver.wake()
             await waiter.wait()
 
     # Leases
@@ -316,6 +322,7 @@ class Server:
                 alarm=messages.NOSPACE,
             )
             self.driver.propose(None, CommandKind.ALARM, request.SerializeToString())
+            self.driver.wake()
         raise EtcdError(errors.NO_SPACE)
 
     def defragment(self, done: Callable[[], object]) -> None:

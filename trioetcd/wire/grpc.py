@@ -76,6 +76,10 @@ _FAST_BYTES_MAX: Final = 16_384 - PREFIX.size
 class GrpcServer:
     """One connection's calls.
 
+    Attributes:
+        out: frames to be written; `take` gives them.
+        ready: streams that `take` would make frames of.
+
     Args:
         streaming: paths whose calls are announced at once and come message by message.
         limits: bounds on what the client may do.
@@ -86,7 +90,9 @@ class GrpcServer:
         self._streaming = streaming
         self._connection = Connection(client=False, limits=self.limits)
         self._streams = self._connection.streams
-        self._out = self._connection.out
+        self.out = self._connection.out
+        self.ready = self._connection.ready
+        self.take = self._connection.take
         self._buffered = 0
         self._events: list[ServerEvent] = []
 
@@ -285,7 +291,7 @@ class GrpcServer:
             connection.paid += 1
             connection.sent = True
             del self._streams[number]
-            self._out += (
+            self.out += (
                 _ANSWER(
                     _HEAD_WORD,
                     frames.FLAG_END_HEADERS,
@@ -339,7 +345,7 @@ class GrpcServer:
             connection.send_window -= size
             connection.paid += 1
             connection.sent = True
-            self._out += (frames.FRAME_HEADER.pack(size << 8, 0, number), framed)
+            self.out += (frames.FRAME_HEADER.pack(size << 8, 0, number), framed)
             return
         self._send(stream, [framed])
 
@@ -424,10 +430,6 @@ class GrpcServer:
         """Give the streams that fell below the low mark since; `receive` reports them as well."""
         drained, self._connection.drained = self._connection.drained, []
         return drained
-
-    def take(self) -> bytes:
-        """Give what is to be written now, at most a bounded piece: write it and ask again."""
-        return self._connection.take()
 
     def goaway(self) -> None:
         """Take no new calls; those that are open are finished (see `finished`)."""

@@ -75,6 +75,7 @@ class Outbox:
         streams: every stream that is not closed.
         send_window: bytes the peer still takes on the whole connection.
         frame_bytes_max: the peer's SETTINGS_MAX_FRAME_SIZE.
+        ready: streams with queued bytes that their windows take; `take` cuts them into frames.
         queued: bytes that wait for windows, over all streams.
         table_reset: a dynamic table size update the next header block must begin with.
         drained: streams whose backlog fell below the low mark, not yet reported.
@@ -96,12 +97,12 @@ class Outbox:
         self.paid = 0
         self.sent = False
         self.control_pending = 0
-        self._ready: dict[int, Stream] = {}
+        self.ready: dict[int, Stream] = {}
         self._refused: dict[int, None] = {}  # streams we reset; frames for them may be under way
 
     def take(self) -> bytes:
         """Give what is to be written now; call again after the write until it is empty."""
-        if self._ready:
+        if self.ready:
             self._pump()
         out = self.out
         if not out:
@@ -143,7 +144,7 @@ class Outbox:
                 queue.extend(piece for piece in pieces if piece)
             stream.queued += size
             self.queued += size
-            self._ready[stream.number] = stream
+            self.ready[stream.number] = stream
             if stream.queued > self.limits.backlog_high_bytes:
                 stream.high = True
         if end:
@@ -182,7 +183,7 @@ class Outbox:
         number = stream.number
         if self.streams.pop(number, None) is None:
             return
-        self._ready.pop(number, None)
+        self.ready.pop(number, None)
         self.queued -= stream.queued
         stream.queued = 0
         stream.queue = None
@@ -191,11 +192,11 @@ class Outbox:
     def window_opened(self, stream: Stream) -> None:
         """The peer takes more on this stream: it gets its turn again."""
         if stream.queued and stream.send_window > 0:
-            self._ready[stream.number] = stream
+            self.ready[stream.number] = stream
 
     def _pump(self) -> None:
         """Cut queued bytes into frames, as far as windows and the bound of one `take` allow."""
-        ready = self._ready
+        ready = self.ready
         room = self.limits.take_bytes_max
         while ready and room > 0 and self.send_window > 0:
             number = next(iter(ready))

@@ -190,8 +190,7 @@ def encode_messages(messages: Sequence[Numbered]) -> bytes:
         layout = _BY_CLASS[type(message)]
         # A message's fields, after `to` and `sender`, are what is written.
         values: list[Any] = [b"", sequence, b"", *message[2:]]
-        if layout.tail is not None:
-            tail = values.pop()
+        tail: Sequence[Any] = values.pop() if layout.tail is not None else ()
         for at in layout.flags:
             values[at] += _FALSE
         items = layout.blank.copy()
