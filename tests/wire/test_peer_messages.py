@@ -110,14 +110,17 @@ def test_any_number_of_messages_in_a_frame(count: int) -> None:
 
 @pytest.mark.parametrize("cut", range(1, 40))
 def test_a_frame_that_ends_early(cut: int) -> None:
-    """A frame that lacks any of its last octets, or has one too many, is refused."""
-    for data in (encode_messages(some_of_each(3))[:-cut], encode_messages(some_of_each(cut)) + b"0"):
+    """A frame that lacks some of its last octets, or has one too many, is refused."""
+    for data in (
+        encode_messages(some_of_each(3))[:-cut],
+        encode_messages(some_of_each(cut)) + b"0",
+    ):
         with pytest.raises(RemoteProtocolError):
             read(data)
 
 
 def test_items_are_counted() -> None:
-    """A frame of more items than are allowed is refused before they are made, whoever holds them."""
+    """A frame of more items than are allowed is refused, whichever arrays hold them."""
     datas = [b""] * 50
     sent = [Numbered(at, raft.Propose(TO, SENDER, Term(1), datas)) for at in range(3)]
     data = encode_messages(sent)

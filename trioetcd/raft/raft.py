@@ -202,9 +202,8 @@ class Raft(State):
 
     def _begin_round(self) -> None:
         """Begin a round if reads wait for one and the commit index may be promised."""
-        reads = self.reads
-        if self.role == Role.LEADER and reads.waiting and self.log.commit >= self.term_start:
-            reads.begin(self.log.commit)
+        if self.role == Role.LEADER and self.reads.waiting and self.log.commit >= self.term_start:
+            self.reads.begin(self.log.commit)
             replication.broadcast_heartbeat(self)
             self._confirm_round()
 
@@ -225,6 +224,13 @@ class Raft(State):
                 self.outbox.append(ReadIndexReply(member, self.me, self.term, context, index))
 
     # -- messages ----------------------------------------------------------------------------
+
+    def is_old_news(self, message: Message) -> bool:
+        """Say whether a message may be taken in with the next one: nobody waits for its effect.
+
+        So it is with the last acknowledgement of what a majority has acknowledged before.
+        """
+        return replication.is_old_news(self, message)
 
     def step(self, message: Message) -> None:
         """Take in a message from another member; one that makes no sense is ignored."""

@@ -17,6 +17,7 @@ from trioetcd.raft.messages import (
     Heartbeat,
     HeartbeatReply,
     InstallSnapshotReply,
+    Message,
     TimeoutNow,
 )
 from trioetcd.raft.progress import PROBE, REPLICATE, SNAPSHOT, Progress
@@ -31,6 +32,7 @@ __all__ = [
     "commit",
     "hand_over",
     "hears_quorum",
+    "is_old_news",
     "on_append_entries",
     "on_append_entries_reply",
     "on_heartbeat",
@@ -180,6 +182,23 @@ def _acknowledge(state: State, peer: MemberID, progress: Progress, index: Index)
     if index > state.log.commit:
         commit(state)
     hand_over(state)
+
+
+def is_old_news(state: State, message: Message) -> bool:
+    """Say whether an answer could wait: it moves no commit index, and lets nothing be sent."""
+    if type(message) is not AppendEntriesReply or state.role != Role.LEADER:
+        return False
+    progress = state.progress.get(message.sender)
+    log = state.log
+    return (
+        progress is not None
+        and progress.state == REPLICATE
+        and message.term == state.term
+        and not message.rejected
+        and message.index <= log.commit
+        and progress.next > log.last
+        and state.transferee == NOBODY
+    )
 
 
 def hand_over(state: State) -> None:

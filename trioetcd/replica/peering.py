@@ -74,6 +74,15 @@ class Peering:
                     raft.step(message)  # whoever is asked, and leads no more, follows
                 self._proposing.receive(message, now)
 
+    def is_old_news(self, envelopes: list[Envelope]) -> bool:
+        """Say whether nobody waits for what these would bring about (`Raft.is_old_news`)."""
+        raft = self._raft
+        for envelope in envelopes:
+            message = envelope.message
+            if isinstance(message, (LeaseQuestion, LeaseAnswer)) or not raft.is_old_news(message):
+                return False
+        return True
+
     def speak(self, outputs: Outputs) -> None:
         """Give what others are to be told and sent now."""
         raft = self._raft

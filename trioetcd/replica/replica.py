@@ -192,6 +192,10 @@ class Replica:
         """Whether effects wait for a batch: a step is wanted within ``flush_seconds``."""
         return self._dirty_since is not None and not self._in_flight
 
+    def is_old_news(self, received: Received) -> bool:
+        """Say whether messages may be taken in with the next input, whenever that comes."""
+        return self._peering.is_old_news(received.envelopes)
+
     def statistics(self) -> ReplicaStatistics:
         """Give what waits inside."""
         return ReplicaStatistics(
@@ -399,8 +403,8 @@ class Replica:
             self._dirty_since = now
         raft = self._raft
         log = self._log
-        # A leader's term and vote are durable, so only entries can be new to the disk.
-        if log.stable == log.last and raft.role == Role.LEADER and not self._flush_due(now):
+        nothing_new = log.stable == log.last and raft.durable == (raft.term, raft.vote)
+        if nothing_new and not self._flush_due(now):
             return
         ready = raft.ready()
         if not ready.must_persist and not self._flush_due(now):

@@ -21,6 +21,7 @@ from trioetcd.replica import (
     Proposal,
     Proposed,
     ReadRequested,
+    Received,
     Replica,
     Stopped,
     Tick,
@@ -103,12 +104,15 @@ class Driver:
         self._inputs.append(entry)
         self._event.set()
 
-    def hear(self, entry: Input) -> None:
-        """Give the replica an input, at once while there is little to do.
+    def hear(self, received: Received) -> None:
+        """Give the replica what peers say, at once while there is little to do.
 
+        What changes nothing that anybody waits for has its turn with the next input; a tick is one.
         To be called by a task of its own, never within a turn.
         """
-        self._inputs.append(entry)
+        self._inputs.append(received)
+        if self._replica.is_old_news(received):
+            return
         if self.crowded or self._writer is None:
             self._event.set()
         else:

@@ -240,10 +240,12 @@ class PeerDoor:
                     self._hear(listener, hello)
                     counter.value += stream.received_bytes - before
                     before = stream.received_bytes
-                    data = await stream.receive_some()
-                    if not data:
+                    await stream.wait_readable()
+                    data = stream.receive_nowait()
+                    if data == b"":
                         return
-                    listener.receive(data)
+                    if data:
+                        listener.receive(data)
         finally:
             counter.value += stream.received_bytes - before
             if self._current.get(key) is scope:

@@ -29,7 +29,7 @@ from trioetcd.runtime.waiter import Waiter
 from trioetcd.runtime.watch_feed import WatchStream, feed
 from trioetcd.runtime.writer import BatchWriter, Writer
 from trioetcd.schema import fastpath, messages
-from trioetcd.statemachine import HEAD, CommandKind
+from trioetcd.statemachine import HEAD, CommandKind, Outcome
 from trioetcd.transport.streams import InThread, run_in_thread
 from trioetcd.values import INT64_MAX, MemberID
 
@@ -445,22 +445,22 @@ class Server:
         prefix = self._header
         term = self.replica.term
         header_field = fastpath.header_field
-        for ticket, outcome in outputs.resolved:
+        for ticket, outcome in cast("list[tuple[Ticket | None, Outcome]]", outputs.resolved):
             if ticket is None:
                 continue
-            caller, call, _ = cast("Ticket", ticket)
+            caller, call, _ = ticket
             if isinstance(outcome, tuple):
                 caller.answer(call, header_field(prefix, outcome[0], term) + outcome[1])
             else:
                 caller.fail(call, outcome)
             sinks[id(caller)] = caller
-        for ticket in outputs.readable:
-            caller, call, read = cast("Ticket", ticket)
+        for reader in outputs.readable:
+            caller, call, read = cast("Ticket", reader)
             assert read is not None
             self.deliver(caller, call, read)
             sinks[id(caller)] = caller
-        for ticket, seconds in outputs.leases:
-            caller, call, make = cast("LeaseTicket", ticket)
+        for asker, seconds in outputs.leases:
+            caller, call, make = cast("LeaseTicket", asker)
             self.deliver(caller, call, partial(make, seconds))
             sinks[id(caller)] = caller
         for caller in sinks.values():

@@ -121,8 +121,8 @@ class ByteStream(trio.abc.Stream):
         if self._closed:
             raise trio.ClosedResourceError("this connection is closed")
         if self._cut_short:
-            return trio.lowlevel.checkpoint()
-        return trio.lowlevel.wait_readable(self._socket)
+            return trio.lowlevel.checkpoint()  # noqa: ASYNC105 # the caller awaits it
+        return trio.lowlevel.wait_readable(self._socket)  # noqa: ASYNC105 # the caller awaits it
 
     def send_nowait(self, data: bytes) -> bool:
         """Write as much as the kernel takes and park the rest in order.

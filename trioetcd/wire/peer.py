@@ -136,7 +136,7 @@ class PeerListener:
         Raises:
             RemoteProtocolError: the dialler broke the protocol; close the connection.
         """
-        if self._state not in {_GREETING, _WELCOMED, _TAKING}:
+        if not self._reader.buffer or self._state not in {_GREETING, _WELCOMED, _TAKING}:
             return None
         try:
             return self._next()

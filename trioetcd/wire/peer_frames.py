@@ -210,21 +210,26 @@ Answer = Welcome | Refused | Accepted | Installed | Failed | Members
 
 
 class FrameReader:
-    """Cuts bytes into frames; holds at most one frame that is not whole, and what came with it."""
+    """Cuts bytes into frames; holds at most one frame that is not whole, and what came with it.
+
+    Attributes:
+        buffer: what came and is in no frame yet, and perhaps frames before it; empty if all that
+            came has been given in frames.
+    """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self.buffer = bytearray()
         self._start = 0
 
     def __len__(self) -> int:
-        return len(self._buffer) - self._start
+        return len(self.buffer) - self._start
 
     def feed(self, data: bytes) -> None:
         """Take bytes."""
         if self._start:
-            del self._buffer[: self._start]
+            del self.buffer[: self._start]
             self._start = 0
-        self._buffer += data
+        self.buffer += data
 
     def next(self, length_max: int) -> bytes | None:
         """Give what the next frame holds, without its length; None if it is not whole yet.
@@ -233,17 +238,22 @@ class FrameReader:
             RemoteProtocolError: it announces more than `length_max`; that is decided by the
                 length alone, nothing of that size is ever held.
         """
-        held = len(self._buffer) - self._start
+        held = len(self.buffer) - self._start
         if held < _LENGTH.size:
             return None
-        length: int = _LENGTH.unpack_from(self._buffer, self._start)[0]
+        length: int = _LENGTH.unpack_from(self.buffer, self._start)[0]
         if length > length_max:
             raise RemoteProtocolError(f"a frame of {length} bytes, where {length_max} may come")
         if held < _LENGTH.size + length:
             return None
         begin = self._start + _LENGTH.size
-        self._start = begin + length
-        return bytes(memoryview(self._buffer)[begin : self._start])
+        end = begin + length
+        whole = bytes(memoryview(self.buffer)[begin:end])
+        if end == len(self.buffer):
+            self.buffer.clear()
+            end = 0
+        self._start = end
+        return whole
 
 
 def frame(payload: bytes) -> bytes:

@@ -11,11 +11,11 @@ writes and reads in one call; nothing else is taken. Any reader of CBOR reads it
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from enum import Enum
 from operator import itemgetter
 from struct import Struct
-from struct import error as StructError
 from typing import Any, Final, NamedTuple
 
 from trioetcd import raft
@@ -177,9 +177,12 @@ _LAYOUTS: Final = {row.kind: _Layout(row) for row in MESSAGES}
 _BY_CLASS: Final = {row.cls: _LAYOUTS[row.kind] for row in MESSAGES}
 
 
+_SHORT_ARRAYS: Final = [bytes((_ARRAY + count,)) for count in range(_SHORT_ARRAY_MAX + 1)]
+
+
 def _array_head(count: int) -> bytes:
     if count <= _SHORT_ARRAY_MAX:
-        return bytes((_ARRAY + count,))
+        return _SHORT_ARRAYS[count]
     return _LONG_ARRAY.pack(_LONG_ARRAY_HEAD, count)
 
 
@@ -222,13 +225,11 @@ def decode_messages(
     """
     try:
         return _decode_messages(data, sender, to, items_max)
-    except (IndexError, StructError):
+    except (IndexError, struct.error):
         raise RemoteProtocolError("a frame ends in the middle of a message") from None
 
 
-def _decode_messages(
-    data: bytes, sender: MemberID, to: MemberID, items_max: int
-) -> list[Numbered]:
+def _decode_messages(data: bytes, sender: MemberID, to: MemberID, items_max: int) -> list[Numbered]:
     count, at = _array_at(data, 0, items_max)
     if count < 2 or data[at] != _FRAME_KIND[0]:
         raise RemoteProtocolError("only messages may come here")
