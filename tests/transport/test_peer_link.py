@@ -347,5 +347,5 @@ async def test_a_full_outbox_drops_entries_and_keeps_heartbeats() -> None:
         link.send([heartbeat(11)])
 
         assert owner.lost_messages == 5
-        assert len(outbox) == 6
+        assert outbox.waiting == 6
     peer.connections[0].close()

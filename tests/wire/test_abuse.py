@@ -248,5 +248,7 @@ def test_budgets_refill_with_time() -> None:
     assert [resets_left.spend(0.0) for _ in range(3)] == [True, True, False]
     assert [resets_left.spend(100.0) for _ in range(3)] == [True, True, False]
     noise = NoiseBudget(Limits(noise_frames_max=2, noise_per_second=1.0))
-    assert [noise.spend(0.0) for _ in range(3)] == [True, True, False]
-    assert noise.spend(3.0)
+    noise.level = 3  # one more than the bound
+
+    assert not noise.forgive(0.0)
+    assert noise.forgive(3.0)

@@ -260,7 +260,7 @@ class GrpcConnection:
             if handler is None:
                 self._other_call(call, head, message)
                 continue
-            if self.is_full():
+            if self._codec.pending > self._output_bytes_max:
                 self.fail(call, unread())
                 continue
             try:

@@ -483,7 +483,8 @@ class Replica:
 
     def _confirm_reads(self, now: float, outputs: Outputs) -> None:
         """Let reads go that the store is current enough for, and say whether it is now."""
-        index = self._raft.read_index()
+        raft = self._raft
+        index = raft.read_index() if raft.sole_voter else None
         applied = self._log.applied
         self.is_current = index is not None and applied >= index and not self._proposing.stopped
         reads = self._reads
@@ -492,9 +493,9 @@ class Replica:
         if index is not None:
             reads.confirm(index)
         else:
-            for answered, confirmed in self._raft.take_reads():
+            for answered, confirmed in raft.take_reads():
                 reads.confirm(confirmed, answered)
-            context = reads.ask(now) if self._raft.leader else None
+            context = reads.ask(now) if raft.leader else None
             if context is not None:
-                self._raft.request_read(context)
+                raft.request_read(context)
         outputs.readable.extend(reads.readable(applied))

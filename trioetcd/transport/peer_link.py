@@ -150,7 +150,7 @@ class PeerLink:
         stream = self._stream
         outbox = self._outbox
         idle = stream is not None and not stream.parked_bytes
-        alone = idle and len(messages) == 1 and not len(outbox)
+        alone = idle and len(messages) == 1 and not outbox.waiting
         if not alone:  # one alone, as nearly always, waits for nothing
             outbox.put(messages)
         if stream is not None and idle:
@@ -158,7 +158,7 @@ class PeerLink:
                 self._write(stream, messages if alone else outbox.take(FLUSH_BYTES))
             except trio.BrokenResourceError:
                 return  # the reader meets the same end, says why, and what was lost
-            if self._unfinished(stream):
+            if stream.parked_bytes or outbox.waiting:
                 self._more.set()
         if not alone or self._dialler.dropped:
             self._tell_lost()
@@ -293,7 +293,7 @@ class PeerLink:
             self._tell_lost()
 
     def _unfinished(self, stream: ByteStream) -> bool:
-        return stream.parked_bytes > 0 or len(self._outbox) > 0
+        return stream.parked_bytes > 0 or self._outbox.waiting > 0
 
     def _flush(self, stream: ByteStream) -> None:
         """Write what is parked, or what waits, in one piece."""

@@ -30,6 +30,7 @@ class PeerOutbox:
     """Messages in the order in which they are to be sent.
 
     Attributes:
+        waiting: messages in both lanes.
         dropped: messages that found their lane full, or were cleared.
 
     Args:
@@ -40,18 +41,18 @@ class PeerOutbox:
     def __init__(
         self, *, bytes_max: int = LANE_BYTES_MAX, messages_max: int = LANE_MESSAGES_MAX
     ) -> None:
+        self.waiting = 0
         self.dropped = 0
         self._control = _Lane(bytes_max, messages_max)
         self._data = _Lane(bytes_max, messages_max)
-
-    def __len__(self) -> int:
-        return len(self._control.messages) + len(self._data.messages)
 
     def put(self, messages: Iterable[Numbered]) -> None:
         """Add messages; one that finds its lane full is dropped, unless the lane is empty."""
         for numbered in messages:
             lane = self._data if isinstance(numbered.message, _DATA) else self._control
-            if not lane.put(numbered):
+            if lane.put(numbered):
+                self.waiting += 1
+            else:
                 self.dropped += 1
 
     def take(self, bytes_max: int) -> list[Numbered]:
@@ -62,11 +63,13 @@ class PeerOutbox:
             left = self._control.take(taken, left)
         if self._data.messages:
             self._data.take(taken, left)
+        self.waiting -= len(taken)
         return taken
 
     def clear(self) -> None:
         """Drop everything: the connection it was meant for is gone."""
-        self.dropped += len(self)
+        self.dropped += self.waiting
+        self.waiting = 0
         self._control.clear()
         self._data.clear()
 

@@ -37,6 +37,11 @@ _RECORD_BYTES: Final = 16_384
 class ByteStream(trio.abc.Stream):
     """One connected socket, plain or TLS, owned by this object.
 
+    Attributes:
+        parked_bytes: bytes handed to `send_nowait` that the kernel has not taken yet.
+        received_bytes: all that was read.
+        sent_bytes: all that the kernel has taken.
+
     Args:
         sock: connected, non-blocking; an `ssl.SSLSocket` must have finished its handshake.
     """
@@ -47,6 +52,7 @@ class ByteStream(trio.abc.Stream):
         # `SSLSocket.recv` calls `read`, and costs twice as much.
         self._read: Callable[[int], bytes] = self._secure.read if self._secure else sock.recv
         self._parked = b""
+        self.parked_bytes = 0
         self._closed = False
         self._cut_short = False
         self._send_lock = trio.StrictFIFOLock()
@@ -57,11 +63,6 @@ class ByteStream(trio.abc.Stream):
     def socket(self) -> socket.socket:
         """The socket, for addresses and certificates."""
         return self._socket
-
-    @property
-    def parked_bytes(self) -> int:
-        """Bytes handed to `send_nowait` that the kernel has not taken yet."""
-        return len(self._parked)
 
     def receive_nowait(self) -> bytes | None:
         """Read what has arrived, at most `READ_BYTES_MAX` bytes.
@@ -151,10 +152,12 @@ class ByteStream(trio.abc.Stream):
             pass
         except OSError as error:
             self._parked = b""
+            self.parked_bytes = 0
             raise trio.BrokenResourceError(f"the connection broke: {error}") from error
         self.sent_bytes += sent
         self._parked = data[sent:] if sent < size else b""
-        return not self._parked
+        self.parked_bytes = size - sent
+        return sent == size
 
     async def wait_sent(self) -> None:
         """Wait until nothing is parked any more."""

@@ -40,26 +40,24 @@ class NoiseBudget:
     """Frames that carry nothing, in excess of what useful frames and time pay for.
 
     Attributes:
-        level: the excess; the hot path subtracts from it where it is positive.
+        level: the excess; the hot path adds to it, and subtracts where it is positive.
+        bound: above this level time is taken into account.
     """
 
-    __slots__ = ("_max", "_now", "_rate", "level")
+    __slots__ = ("_now", "_rate", "bound", "level")
 
     def __init__(self, limits: Limits) -> None:
-        self._max = limits.noise_frames_max
+        self.bound = limits.noise_frames_max
         self._rate = limits.noise_per_second
         self._now = 0.0
         self.level = 0
 
-    def spend(self, now: float) -> bool:
-        """Count one such frame; False if that was one too many."""
-        self.level += 1
-        if self.level <= self._max:
-            return True
+    def forgive(self, now: float) -> bool:
+        """Let time pay for some; False if there were too many all the same."""
         forgiven = int((now - self._now) * self._rate)
         self._now = now
         self.level = max(0, self.level - forgiven)
-        return self.level <= self._max
+        return self.level <= self.bound
 
 
 class PingPolicy:

@@ -111,7 +111,8 @@ class Link(Outbox):
 
     def _count_noise(self) -> None:
         noise = self._noise
-        if noise.spend(self._now):
+        noise.level += 1
+        if noise.level <= noise.bound or noise.forgive(self._now):
             return
         noise.level -= self.paid * self.limits.noise_credit
         self.paid = 0
