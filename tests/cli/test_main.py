@@ -37,6 +37,27 @@ def test_the_version_begins_as_etcds(spelling: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("SCHED_OTHER", "SCHED_BATCH"), ("SCHED_IDLE", "SCHED_IDLE")],
+)
+def test_a_member_is_a_batch_task_unless_told_otherwise(given: str, expected: str) -> None:
+    """The usual policy of the kernel gives way to that of batch tasks, a chosen one stays."""
+    script = (
+        "import os; from trioetcd.cli.serve import serve\n"
+        f"os.sched_setscheduler(0, os.{given}, os.sched_param(0))\n"
+        # The settings are read first; then the data directory that is a file ends it.
+        "code = serve(['--data-dir=/dev/null'], {})\n"
+        f"assert os.sched_getscheduler(0) == os.{expected}, os.sched_getscheduler(0)\n"
+        "assert code not in (0, 1, 2), code\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_version_and_help_import_nothing_heavy() -> None:
     """They answer without trio, cryptography, protobuf, YAML or click."""
     script = (

@@ -130,6 +130,59 @@ def test_followers_hear_what_is_committed() -> None:
     assert raft.take_messages() == []
 
 
+def test_old_news_brings_nothing_about() -> None:
+    """The last acknowledgement of what is committed may wait: it moves and sends nothing."""
+    raft = leader()
+    for index in (1, 2):
+        for peer in (B, C):
+            raft.step(ack(peer, 1, index))
+            raft.take_messages()
+        if index == 1:
+            raft.propose([b"a"])
+            raft.take_messages()
+            persist(raft)
+    raft.propose([b"b"])
+    raft.take_messages()
+    persist(raft)
+    assert not raft.is_old_news(ack(B, 1, 3)), "it commits"
+    raft.step(ack(B, 1, 3))
+    raft.take_messages()
+    late = ack(C, 1, 3)
+    assert raft.is_old_news(late)
+    before = (raft.log.commit, raft.term, raft.role)
+    raft.step(late)
+
+    assert (raft.take_messages(), raft.take_snapshots()) == ([], [])
+    assert before == (raft.log.commit, raft.term, raft.role)
+
+
+def test_news_does_not_wait() -> None:
+    """Whatever may commit, send, answer or depose is no old news, nor is it to a follower."""
+    raft = leader()
+    raft.step(ack(B, 1, 1))
+    raft.take_messages()
+    assert not raft.is_old_news(ack(C, 1, 1)), "it ends the probing of C, which lacks nothing yet"
+    raft.step(ack(C, 1, 1))
+    raft.take_messages()
+    assert raft.is_old_news(ack(C, 1, 1))
+    for news in (
+        ack(C, 2, 1),
+        ack(MemberID(99), 1, 1),
+        refusal(C, 1, 1, 0, 0),
+        beat(C),
+        append(1, 1, 1, sender=C),
+    ):
+        assert not raft.is_old_news(news)
+    raft.propose([b"a"])
+    assert not raft.is_old_news(ack(C, 1, 1)), "there is something to send to C"
+    raft.take_messages()
+    assert raft.is_old_news(ack(C, 1, 1))
+    raft.transfer(C)
+    assert not raft.is_old_news(ack(C, 1, 1)), "C is to lead as soon as its log is whole"
+    raft.follow(Term(2), B)
+    assert not raft.is_old_news(ack(C, 2, 1))
+
+
 def test_a_refusal_goes_back_by_the_hint() -> None:
     """Section 5.3: one round per term in conflict, not one per entry."""
     groups = (group(1, 1, b"a", b"b", b"c"), group(4, 4, b"d", b"e"))

@@ -8,12 +8,23 @@ import pytest
 import trio
 import trio.testing
 
-from tests.runtime.member import Caller, Disk, make_replica, make_server, put, running
+from tests.runtime.member import (
+    Caller,
+    Disk,
+    make_replica,
+    make_server,
+    put,
+    put_message,
+    running,
+)
 from trioetcd.errors import EtcdError
 from trioetcd.ports import BackendError
-from trioetcd.replica import Outputs, ReplicaConfig, Tick
+from trioetcd.raft import Heartbeat
+from trioetcd.replica import Envelope, Outputs, Received, ReplicaConfig, Tick
 from trioetcd.runtime.clock import SystemClock
 from trioetcd.runtime.driver import STOP_SECONDS, Driver
+from trioetcd.statemachine import CommandKind
+from trioetcd.values import Index, MemberID, Term
 
 
 async def own_nursery(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
@@ -154,6 +165,34 @@ async def test_inputs_and_reads_reach_the_replica() -> None:
         nursery.cancel_scope.cancel()
 
     assert ["ticket"] == [ticket for outputs in seen for ticket in outputs.readable]
+
+
+async def test_what_peers_say_waits_only_where_many_call() -> None:
+    """What a peer says is taken in before `hear` returns, or when many call with what they want."""
+    disk = Disk()
+    seen: list[Outputs] = []
+    replica = make_replica(disk)
+    driver = Driver(replica, disk, SystemClock(), turned=seen.append, written=lambda _: None)
+    beat = Heartbeat(replica.member_id, MemberID(5), Term(0), Index(0), 0)
+    said = Received([Envelope(beat.sender, beat.to, 1, 1, beat)])
+    async with trio.open_nursery() as nursery:
+        await nursery.start(driver.run)
+        while not replica.ready:
+            await driver.wait_turn()
+        before = len(seen)
+        driver.hear(said)
+        assert len(seen) == before + 1
+        for number in range(2):
+            driver.propose(None, CommandKind.PUT, put_message(b"k%d" % number))
+        driver.wake()
+        await driver.wait_turn()
+        assert driver.crowded
+        before = len(seen)
+        driver.hear(said)
+        assert len(seen) == before
+        await driver.wait_turn()
+        assert len(seen) > before
+        nursery.cancel_scope.cancel()
 
 
 async def test_an_idle_member_writes_nothing(autojump_clock: trio.testing.MockClock) -> None:
