@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import pytest
@@ -20,11 +21,17 @@ from tests.runtime.member import (
 from trioetcd.errors import EtcdError
 from trioetcd.ports import BackendError
 from trioetcd.raft import Heartbeat
-from trioetcd.replica import Envelope, Outputs, Received, ReplicaConfig, Tick
+from trioetcd.replica import Envelope, Outputs, Received, Replica, ReplicaConfig, Tick
 from trioetcd.runtime.clock import SystemClock
 from trioetcd.runtime.driver import STOP_SECONDS, Driver
 from trioetcd.statemachine import CommandKind
 from trioetcd.values import Index, MemberID, Term
+
+
+def said_by_a_peer(replica: Replica) -> Received:
+    """Make an input that brings nothing about, but is no old news either."""
+    beat = Heartbeat(replica.member_id, MemberID(5), Term(0), Index(0), 0)
+    return Received([Envelope(beat.sender, beat.to, 1, 1, beat)])
 
 
 async def own_nursery(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
@@ -100,6 +107,37 @@ async def test_a_broken_disk_is_the_end_and_nothing_is_promised() -> None:
     assert servers[0].store.current(b"k") is None
 
 
+async def test_a_turn_that_fails_is_the_members_trouble() -> None:
+    """Whoever's task a turn runs in and whatever that does with its failure, the driver ends."""
+    disk = Disk()
+    replica = make_replica(disk)
+    answers: list[Outputs] = []
+
+    def turned(outputs: Outputs) -> None:
+        answers.append(outputs)
+        if trouble:
+            raise trio.BrokenResourceError("not the peer's")
+
+    trouble = False
+    driver = Driver(replica, disk, SystemClock(), turned=turned, written=lambda _: None)
+
+    async def live() -> None:
+        nonlocal trouble
+        async with trio.open_nursery() as nursery:
+            await nursery.start(driver.run)
+            while not replica.ready:
+                await driver.wait_turn()
+            trouble = True
+            with contextlib.suppress(trio.BrokenResourceError):
+                driver.hear(said_by_a_peer(replica))
+            await trio.sleep_forever()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await live()
+
+    assert caught.group_contains(trio.BrokenResourceError, match="not the peer's")
+
+
 async def test_the_end_flushes_and_tells_who_waits() -> None:
     """A cancelled driver tells who waits that the server stopped, and writes what is applied."""
     disk = Disk()
@@ -173,8 +211,7 @@ async def test_what_peers_say_waits_only_where_many_call() -> None:
     seen: list[Outputs] = []
     replica = make_replica(disk)
     driver = Driver(replica, disk, SystemClock(), turned=seen.append, written=lambda _: None)
-    beat = Heartbeat(replica.member_id, MemberID(5), Term(0), Index(0), 0)
-    said = Received([Envelope(beat.sender, beat.to, 1, 1, beat)])
+    said = said_by_a_peer(replica)
     async with trio.open_nursery() as nursery:
         await nursery.start(driver.run)
         while not replica.ready:

@@ -105,10 +105,37 @@ async def test_decrypted_bytes_are_readable_at_once() -> None:
         await below.wait_readable()
 
         assert below.receive_nowait() == b"x" * READ_BYTES_MAX
-        assert below.pending()
         await below.wait_readable()
         assert below.receive_nowait() == b"x" * (70_000 - READ_BYTES_MAX)
-        assert not below.pending()
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [[50_000], [16_384] * 3 + [16_383], [16_384] * 4, [10_000] * 6 + [READ_BYTES_MAX - 60_000]],
+    ids=["three records", "one byte less than a read", "a whole read", "a read in small records"],
+)
+async def test_who_has_read_everything_waits(pieces: list[int]) -> None:
+    """After however many records were read the next wait ends when something comes, not before."""
+    with streams("tls") as (above, below):
+        for size in pieces:
+            assert above.send_nowait(b"x" * size)
+        received = 0
+        while received < sum(pieces):
+            await below.wait_readable()
+            received += len(below.receive_nowait() or b"")
+        assert (below.receive_nowait(), received) == (None, sum(pieces))
+        woken = []
+
+        async def wait() -> None:
+            await below.wait_readable()
+            woken.append(below.receive_nowait())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            assert woken == []
+            above.send_nowait(b"more")
+        assert woken == [b"more"]
 
 
 @both

@@ -119,12 +119,21 @@ def test_a_frame_that_ends_early(cut: int) -> None:
             read(data)
 
 
+def test_a_short_array_has_a_short_head() -> None:
+    """An array of up to 23 items with the head of a longer one is refused, whichever it is."""
+    data = encode_messages([Numbered(1, raft.Propose(TO, SENDER, Term(1), [b"a", b"b"]))])
+    assert data.count(b"\x82") == 2  # the frame's, and that of the entries
+    for at in (0, data.rindex(b"\x82")):
+        with pytest.raises(RemoteProtocolError, match="where an array must be"):
+            read(data[:at] + b"\x9a\0\0\0\2" + data[at + 1 :])
+
+
 def test_items_are_counted() -> None:
     """A frame of more items than are allowed is refused, whichever arrays hold them."""
     datas = [b""] * 50
     sent = [Numbered(at, raft.Propose(TO, SENDER, Term(1), datas)) for at in range(3)]
     data = encode_messages(sent)
-    enough = 4 + sum(len(array_of(each)) + 50 for each in sent)
+    enough = 1 + sum(len(array_of(each)) + 50 for each in sent)
     for items_max in range(enough):
         with pytest.raises(RemoteProtocolError, match="items"):
             decode_messages(data, sender=SENDER, to=TO, items_max=items_max)

@@ -76,8 +76,8 @@ def _run_in_batches() -> None:
 
     Unless somebody has chosen another policy for it.
     """
-    if os.sched_getscheduler(0) == os.SCHED_OTHER:
-        with suppress(OSError):  # a sandbox may forbid it
+    with suppress(OSError):  # a sandbox may forbid either, and musl has neither
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 

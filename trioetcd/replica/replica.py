@@ -193,7 +193,7 @@ class Replica:
         return self._dirty_since is not None and not self._in_flight
 
     def is_old_news(self, received: Received) -> bool:
-        """Say whether messages may be taken in with the next input, whenever that comes."""
+        """Say whether these may be taken in with the next input, whenever that comes."""
         return self._peering.is_old_news(received.envelopes)
 
     def statistics(self) -> ReplicaStatistics:
@@ -483,9 +483,8 @@ class Replica:
 
     def _confirm_reads(self, now: float, outputs: Outputs) -> None:
         """Let reads go that the store is current enough for, and say whether it is now."""
-        raft = self._raft
+        raft, applied = self._raft, self._log.applied
         index = raft.read_index() if raft.sole_voter else None
-        applied = self._log.applied
         self.is_current = index is not None and applied >= index and not self._proposing.stopped
         reads = self._reads
         if not reads.count:

@@ -13,7 +13,7 @@ from typing import Final
 
 import trio
 
-from trioetcd.ports import Backend, BackendError, Clock
+from trioetcd.ports import Backend, Clock
 from trioetcd.replica import (
     Input,
     Outputs,
@@ -80,7 +80,7 @@ class Driver:
         self._more = False
         self._writing = False
         self._crowd = 0
-        self._failure: BackendError | None = None
+        self._failure: BaseException | None = None
         self._turned_event: trio.Event | None = None
         self._writer: Writer | None = None
 
@@ -146,6 +146,7 @@ class Driver:
 
         Raises:
             ExceptionGroup: with a BackendError: the disk failed; nothing may be answered any more.
+                With anything else: a turn did, whoever's task it ran in.
         """
         writer = self._writer = self._open_writer()
         try:
@@ -168,6 +169,8 @@ class Driver:
         while True:
             await self._event.wait()
             self._event = trio.Event()
+            if self._failure is not None:
+                raise self._failure
             if self._more or self._inputs or self._proposals or self._reads or self._flushes:
                 self._turn()
 
@@ -202,8 +205,10 @@ class Driver:
     def _turn(self) -> None:
         try:
             self._step()
-        except BackendError as failure:
+        except BaseException as failure:
+            # Whoever's task this is may take it for trouble of its own: it is the member's.
             self._failure = failure
+            self._event.set()
             raise
 
     def _step(self) -> None:

@@ -75,6 +75,7 @@ class ByteStream(trio.abc.Stream):
         """
         if self._closed:
             raise trio.ClosedResourceError("this connection is closed")
+        self._cut_short = False
         try:
             data = self._read(READ_BYTES_MAX)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -83,7 +84,6 @@ class ByteStream(trio.abc.Stream):
             return b""
         except OSError as error:
             raise trio.BrokenResourceError(f"the connection broke: {error}") from error
-        self._cut_short = False
         if self._secure is not None and len(data) >= _RECORD_BYTES // 2:
             data = self._more_records(data)
         self.received_bytes += len(data)
@@ -94,7 +94,6 @@ class ByteStream(trio.abc.Stream):
         size = len(data)
         while size < READ_BYTES_MAX:
             room = READ_BYTES_MAX - size
-            self._cut_short = room < _RECORD_BYTES
             try:
                 data = self._read(room)
             except OSError:
@@ -104,15 +103,10 @@ class ByteStream(trio.abc.Stream):
                 break
             pieces.append(data)
             size += len(data)
+            # OpenSSL decrypts no record before the last one is read: only a read that filled its
+            # room can have left something inside TLS, where the kernel cannot see it.
+            self._cut_short = len(data) == room < _RECORD_BYTES
         return b"".join(pieces)
-
-    def pending(self) -> bool:
-        """Whether decrypted bytes may wait inside TLS, where the kernel cannot see them.
-
-        Not after a read that had room for a whole record, for none is decrypted before the last
-        one is read: then there is nothing to ask OpenSSL for.
-        """
-        return self._cut_short
 
     def wait_readable(self) -> Awaitable[None]:
         """Wait until `receive_nowait` is worth a try; always a checkpoint.

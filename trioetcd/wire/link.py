@@ -116,7 +116,7 @@ class Link(Outbox):
             return
         noise.level -= self.paid * self.limits.noise_credit
         self.paid = 0
-        if noise.level > self.limits.noise_frames_max:
+        if noise.level > noise.bound:
             raise BrokenRuleError(frames.ENHANCE_YOUR_CALM, "too many frames of no use")
 
     def _count_control(self) -> None:

@@ -242,7 +242,7 @@ def _decode_messages(data: bytes, sender: MemberID, to: MemberID, items_max: int
             raise RemoteProtocolError("a message of no known kind")
         items = layout.unpack_from(data, at)
         at += layout.size
-        left -= len(layout.heads)
+        left -= len(layout.heads) - 1
         if items[::2] != layout.heads:
             raise RemoteProtocolError("a message that is not in the layout of its kind")
         values: list[Any] = list(items[1::2])
@@ -275,7 +275,7 @@ def _array_at(data: bytes, at: int, count_max: int) -> tuple[int, int]:
     if not 0 <= count <= _SHORT_ARRAY_MAX:
         head, count = _LONG_ARRAY.unpack_from(data, at)
         end = at + _LONG_ARRAY.size
-        if head != _LONG_ARRAY_HEAD:
+        if head != _LONG_ARRAY_HEAD or count <= _SHORT_ARRAY_MAX:
             raise RemoteProtocolError("a frame holds something else where an array must be")
     if count > count_max:
         raise RemoteProtocolError("a frame holds too many items")
