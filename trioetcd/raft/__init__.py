@@ -66,6 +66,7 @@ from trioetcd.raft.messages import (
     RequestVote,
     RequestVoteReply,
     TimeoutNow,
+    in_order,
 )
 from trioetcd.raft.progress import PROBE, REPLICATE, SNAPSHOT, Progress
 from trioetcd.raft.quorum import (
@@ -120,6 +121,7 @@ __all__ = [
     "decode_group",
     "encode_group",
     "enter_joint",
+    "in_order",
     "joint_committed_index",
     "joint_vote_outcome",
     "leave_joint",

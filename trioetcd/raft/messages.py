@@ -29,6 +29,7 @@ __all__ = [
     "RequestVote",
     "RequestVoteReply",
     "TimeoutNow",
+    "in_order",
 ]
 
 
@@ -189,3 +190,13 @@ Message = (
     | ReadIndex
     | ReadIndexReply
 )
+
+
+def in_order(message: AppendEntries) -> bool:
+    """Say whether groups follow `prev_index` and each other, in terms the sender can have seen."""
+    last, latest = message.prev_index, message.prev_term
+    for first, term, datas in message.groups:
+        if first != last + 1 or term < latest or not datas:
+            return False
+        last, latest = Index(last + len(datas)), term
+    return not message.groups or latest <= message.term

@@ -19,6 +19,7 @@ from trioetcd.raft.messages import (
     InstallSnapshotReply,
     Message,
     TimeoutNow,
+    in_order,
 )
 from trioetcd.raft.progress import PROBE, REPLICATE, SNAPSHOT, Progress
 from trioetcd.raft.quorum import VoteOutcome, joint_committed_index, joint_vote_outcome
@@ -279,7 +280,7 @@ def on_heartbeat(state: State, message: Heartbeat) -> None:
 
 def on_append_entries(state: State, message: AppendEntries) -> None:
     """Take entries, if the log agrees with the leader's just before them (section 5.3)."""
-    if not _hear(state, message.sender) or not _well_formed(message):
+    if not _hear(state, message.sender) or not in_order(message):
         return
     log = state.log
     prev, groups = message.prev_index, message.groups
@@ -336,13 +337,3 @@ def on_offer(state: State, leader: MemberID, index: Index, term: Term) -> bool:
         InstallSnapshotReply(leader, state.me, state.term, log.commit, rejected=False), log.commit
     )
     return False
-
-
-def _well_formed(message: AppendEntries) -> bool:
-    """Say whether the groups follow each other, in terms the sender can have seen."""
-    last, latest = message.prev_index, message.prev_term
-    for first, term, datas in message.groups:
-        if first != last + 1 or term < latest or not datas:
-            return False
-        last, latest = Index(last + len(datas)), term
-    return not message.groups or latest <= message.term

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trioetcd.cluster import Membership
 from trioetcd.questions import LeaseAnswer, LeaseQuestion
-from trioetcd.raft import Propose, Raft
+from trioetcd.raft import Propose, Raft, Role
 from trioetcd.replica.config import ReplicaConfig
 from trioetcd.replica.envelope import Envelope
 from trioetcd.replica.inbox import Inbox
@@ -77,6 +77,8 @@ class Peering:
     def is_old_news(self, envelopes: list[Envelope]) -> bool:
         """Say whether nobody waits for what these would bring about (`Raft.is_old_news`)."""
         raft = self._raft
+        if raft.role != Role.LEADER:
+            return False
         for envelope in envelopes:
             message = envelope.message
             if isinstance(message, (LeaseQuestion, LeaseAnswer)) or not raft.is_old_news(message):

@@ -284,16 +284,13 @@ class PeerLink:
         while True:
             await self._more.wait()
             self._more = trio.Event()
-            while self._unfinished(stream):
+            while stream.parked_bytes or self._outbox.waiting:
                 with trio.move_on_after(self._write_seconds) as silence:
                     await stream.wait_send_all_might_not_block()
                 if silence.cancelled_caught:
                     raise _BrokenLinkError(f"the peer took nothing for {self._write_seconds:g} s")
                 self._flush(stream)
             self._tell_lost()
-
-    def _unfinished(self, stream: ByteStream) -> bool:
-        return stream.parked_bytes > 0 or self._outbox.waiting > 0
 
     def _flush(self, stream: ByteStream) -> None:
         """Write what is parked, or what waits, in one piece."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 import trio
@@ -108,16 +108,14 @@ class ByteStream(trio.abc.Stream):
             self._cut_short = len(data) == room < _RECORD_BYTES
         return b"".join(pieces)
 
-    def wait_readable(self) -> Awaitable[None]:
-        """Wait until `receive_nowait` is worth a try; always a checkpoint.
-
-        No coroutine of its own: each would be gone through again at every wake-up.
-        """
+    async def wait_readable(self) -> None:
+        """Wait until `receive_nowait` is worth a try; always a checkpoint."""
         if self._closed:
             raise trio.ClosedResourceError("this connection is closed")
         if self._cut_short:
-            return trio.lowlevel.checkpoint()  # noqa: ASYNC105 # the caller awaits it
-        return trio.lowlevel.wait_readable(self._socket)  # noqa: ASYNC105 # the caller awaits it
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.wait_readable(self._socket)
 
     def send_nowait(self, data: bytes) -> bool:
         """Write as much as the kernel takes and park the rest in order.

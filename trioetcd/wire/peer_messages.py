@@ -258,8 +258,8 @@ def _decode_messages(data: bytes, sender: MemberID, to: MemberID, items_max: int
             tail, at = _byte_strings_at(data, at, length)
             values.append(_groups(tail) if layout.tail is FieldKind.GROUPS else tail)
         message = layout.cls(to, sender, *values[_HEAD_ITEMS:])
-        if isinstance(message, raft.AppendEntries) and message.groups:
-            _check_order(message)
+        if isinstance(message, raft.AppendEntries) and not _counted(message):
+            raise RemoteProtocolError("a message with entries out of order")
         messages.append(Numbered(values[1], message))
     if left < 0:
         raise RemoteProtocolError(f"a frame holds more than {items_max} items")
@@ -303,15 +303,10 @@ def _groups(encoded: list[bytes]) -> tuple[Group, ...]:
         raise RemoteProtocolError(f"a message with damaged entries: {error}") from None
 
 
-def _check_order(message: raft.AppendEntries) -> None:
-    """Entries follow `prev` and each other, and no term goes back or beyond the sender's."""
-    last, latest = int(message.prev_index), message.prev_term
-    ordered = True
-    for first, term, datas in message.groups:
-        ordered = ordered and first == last + 1 and term >= latest
-        last, latest = last + len(datas), term
-    if not ordered or latest > message.term or last >> COUNT_BITS:
-        raise RemoteProtocolError("a message with entries out of order")
+def _counted(message: raft.AppendEntries) -> bool:
+    """Say whether its entries are in order, with indexes that a row holds."""
+    groups = message.groups
+    return not groups or (raft.in_order(message) and not groups[-1].last >> COUNT_BITS)
 
 
 def message_bytes(message: PeerMessage) -> int:
