@@ -98,10 +98,14 @@ def run(config: Config) -> int:
 @contextmanager
 def _refusals(log: Log) -> Iterator[None]:
     """Turn every known way not to start, or to fail, into one sentence and an exit code."""
+    known = (DataDirError, CorruptLog, BackendError, PkiError, OSError)
     try:
         yield
-    except* (DataDirError, CorruptLog, BackendError, PkiError, OSError) as group:
-        failure: BaseException = group
+    except (*known, BaseExceptionGroup) as raised:
+        # Not `except*`: Python 3.11.2 makes a group of what is raised there, even of one alone.
+        if isinstance(raised, BaseExceptionGroup) and raised.split(known)[1] is not None:
+            raise
+        failure: BaseException = raised
         while isinstance(failure, BaseExceptionGroup):
             failure = failure.exceptions[0]
         sentence = sentence_of(failure)

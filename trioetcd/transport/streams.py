@@ -276,4 +276,6 @@ def tls_reason(error: ssl.SSLError, refused: str, reasons: Mapping[str, str]) ->
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"{refused}: {error.verify_message}"
     name = error.reason or ""
+    if isinstance(error, ssl.SSLZeroReturnError):
+        name = "UNEXPECTED_EOF_WHILE_READING"  # said so by Python 3.11.2, if in a handshake
     return reasons.get(name) or name.replace("_", " ").lower() or "the TLS handshake failed"
