@@ -135,7 +135,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--only", action="append", default=[], help="cases whose name holds this")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        help="the case of this name, or those whose names hold this",
+    )
     parser.add_argument("--etcd", default=os.environ.get("ETCD", ""), help="path of an etcd binary")
     parser.add_argument("--contenders", default="trioetcd,etcd", help="both, or one of them")
     parser.add_argument("--directory", type=Path, default=BUILD / "bench" / "data")
@@ -159,7 +164,13 @@ def main() -> int:
     print(f"fdatasync of {SYNC_BYTES} bytes: p50 {syncs['p50']:.2f} ms, p99 {syncs['p99']:.2f} ms")
     for name, version in versions.items():
         print(f"{name}: {version}")
-    wanted = [c for c in CASES if not options.only or any(o in c.name for o in options.only)]
+    names = {case.name for case in CASES}
+    wanted = [
+        case
+        for case in CASES
+        if not options.only
+        or any(case.name == only if only in names else only in case.name for only in options.only)
+    ]
     results = [run_case(case, contenders, directory, options) for case in wanted]
     print()
     print(table(results, list(contenders)))
