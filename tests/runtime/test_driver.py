@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Mapping
 
 import pytest
 import trio
@@ -19,7 +20,7 @@ from tests.runtime.member import (
     running,
 )
 from trioetcd.errors import EtcdError
-from trioetcd.ports import BackendError
+from trioetcd.ports import BackendError, PreparedBatch
 from trioetcd.raft import Heartbeat
 from trioetcd.replica import Envelope, Outputs, Received, Replica, ReplicaConfig, Tick
 from trioetcd.runtime.clock import SystemClock
@@ -229,6 +230,51 @@ async def test_what_peers_say_waits_only_where_many_call() -> None:
         assert len(seen) == before
         await driver.wait_turn()
         assert len(seen) > before
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_disk_comes_first_for_one_and_last_for_many() -> None:
+    """A lone call's batch is handed over before anything is sent; that of many after it all."""
+    order: list[str] = []
+
+    class NotingDisk(Disk):
+        prepared = 0
+
+        def prepare(self, rows: Mapping[bytes, bytes | None], /) -> PreparedBatch:
+            self.prepared += 1
+            order.append("batch")
+            return super().prepare(rows)
+
+    resolved: set[object] = set()
+    written: list[float] = []
+
+    def turned(outputs: Outputs) -> None:
+        order.append("told")
+        resolved.update(ticket for ticket, _ in outputs.resolved)
+
+    disk = NotingDisk()
+    replica = make_replica(disk)
+    disk.prepared = 0
+    driver = Driver(replica, disk, SystemClock(), turned=turned, written=written.append)
+
+    async def call(*keys: bytes) -> list[str]:
+        while len(written) < disk.prepared:
+            await driver.wait_turn()
+        order.clear()
+        for key in keys:
+            driver.propose(key, CommandKind.PUT, put_message(key))
+        driver.flush_later(lambda: order.append("flushed"))
+        during = list(order)
+        while not resolved.issuperset(keys):
+            await driver.wait_turn()
+        return during
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(driver.run)
+        while not replica.ready:
+            await driver.wait_turn()
+        assert ["batch", "told", "flushed"] == await call(b"a")
+        assert ["told", "flushed", "batch"] == await call(b"b", b"c")
         nursery.cancel_scope.cancel()
 
 

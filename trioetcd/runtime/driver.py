@@ -2,7 +2,9 @@
 
 A *turn* takes everything that has come in since the last one, steps the replica once, hands its
 batch (if any) to the writer's thread, gives the answers to the connections and lets each
-connection write once. Turns go on while a batch is being written.
+connection write once. Turns go on while a batch is being written. A lone call's batch goes to the
+disk first, for the caller waits for it; that of many goes last, for the thread would take the GIL
+between any two writes to connections, and a core from those who are to read them.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from trioetcd.ports import Backend, Clock
 from trioetcd.replica import (
     Input,
     Outputs,
+    Persist,
     Persisted,
     Proposal,
     Proposed,
@@ -124,7 +127,7 @@ class Driver:
         return self._crowd > CALM_CALLS
 
     def flush_later(self, flush: Callable[[], None]) -> None:
-        """Call `flush` in the next turn, after its batch was handed to the disk.
+        """Call `flush` in the next turn.
 
         While there is little to do the turn is now: a lone client need not wait for others that
         are not there. Under load it comes when everybody who can be read has been.
@@ -225,20 +228,27 @@ class Driver:
         deadline = perf_counter() + TURN_SECONDS
         outputs = self._replica.step(inputs, self._monotonic(), lambda: perf_counter() > deadline)
         persist = outputs.persist
+        last = self.crowded
         if persist is not None:
-            writer = self._writer
-            assert writer is not None
             self._writing = True
-            writer.write(persist.number, self._backend.prepare(persist.rows))
+            if not last:
+                self._write(persist)
         # First what the peers' disks wait for, and answers; with those leaves what else there is.
         self._turned(outputs)
         if self._flushes:
             flushes, self._flushes = self._flushes, []
             for flush in flushes:
                 flush()
+        if persist is not None and last:
+            self._write(persist)
         self._more = outputs.more
         if outputs.more:
             self._event.set()
         if self._turned_event is not None:
             self._turned_event.set()
             self._turned_event = None
+
+    def _write(self, batch: Persist) -> None:
+        writer = self._writer
+        assert writer is not None
+        writer.write(batch.number, self._backend.prepare(batch.rows))
