@@ -282,7 +282,7 @@ class GrpcConnection:
                 self._rest = list(left)
                 break
         if waiting:
-            # The disk first: what there is to write now can go out while it works.
+            # With the turn: it knows whether the disk or what is to be written comes first.
             self._turns.flush_later(self.flush)
         else:
             self.flush()
