@@ -16,7 +16,7 @@ from trioetcd.values import MemberID
 
 __all__ = ["GATHER_SECONDS", "Forwarding"]
 
-GATHER_SECONDS: Final = 0.02
+GATHER_SECONDS: Final = 0.01
 """Commands wait no longer than this for answers to earlier ones: those may have been lost."""
 
 
