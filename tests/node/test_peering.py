@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from trioetcd.node.machine import Machine
 from trioetcd.node.peering import Peering, ask, peer_limits
 from trioetcd.node.settings import Config
 from trioetcd.pki import CertifiedKey, Profile
-from trioetcd.replica import Envelope, Outputs
+from trioetcd.replica import Envelope, Outputs, SnapshotSent
 from trioetcd.runtime.server import Server
 from trioetcd.runtime.trace import Log
 from trioetcd.testing.cluster import free_port
@@ -186,6 +186,22 @@ async def test_the_replica_may_say_that_it_was_removed(
         assert not found.peering.expelled.is_set()
         found.peering.turned(Outputs(expelled=True))
         assert found.peering.expelled.is_set()
+
+
+async def test_who_asks_for_a_snapshot_at_the_end_hears_that_none_went(
+    tmp_path: Path, authorities: Authorities
+) -> None:
+    """A member's last turns come when its peering has ended, and may ask for what it did."""
+    config, contexts = configure(tmp_path, authorities, f"https://127.0.0.1:{free_port()}")
+    with closing(Log(outputs=())) as log:
+        async with running(Disk()) as server:
+            peering = Peering(config, server, Machine(), contexts, boot=1, log=log)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(peering.run)
+                nursery.cancel_scope.cancel()
+            peering.turned(Outputs(snapshots=[MemberID(2)]))
+
+            assert SnapshotSent(MemberID(2), ok=False) in server.driver._inputs
 
 
 def test_a_frame_holds_the_longest_request() -> None:

@@ -159,6 +159,18 @@ async def test_nobody_listens_at_a_dead_port(
             await wires.connect("a", address)
 
 
+async def test_wires_that_are_cut_before_they_carry_do_not_meet(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Connections that end in the moment they begin, one after the other, end alone."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        async with connected(tmp_path / name) as pair:
+            for wire in pair.wires.of("a", "b"):
+                wire.cut()
+            assert await pair.far.receive_some() == b""
+
+
 # -- the disk ---------------------------------------------------------------------------------
 
 
@@ -206,14 +218,28 @@ async def test_a_stalled_write_is_late_and_the_next_is_not(
 
 
 async def test_a_dying_disk_writes_nothing(autojump_clock: trio.testing.MockClock) -> None:
-    """A killed process's batches are lost; a failed write is told, and nothing follows it."""
-    for lost in (True, False):
-        disk = SlowDisk(Random(1), seconds=1.0)
-        disk.lost, disk.failing = lost, not lost
-        first, second = Batch(), Batch()
-        disk.write(1, first)
-        disk.write(2, second)
-        ((_, _, error),) = await disk.wait_written()
-        disk.stop()
-        assert isinstance(error, BackendError) is not lost
-        assert (first.written, second.written) == (False, False)
+    """A failed write is told, and nothing follows it."""
+    disk = SlowDisk(Random(1), seconds=1.0)
+    disk.failing = True
+    first, second = Batch(), Batch()
+    disk.write(1, first)
+    disk.write(2, second)
+    ((_, _, error),) = await disk.wait_written()
+    disk.stop()
+    assert isinstance(error, BackendError)
+    assert (first.written, second.written) == (False, False)
+
+
+async def test_a_killed_process_is_told_of_no_write(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Its batches are lost, and it goes on with none of them as if they were on the disk."""
+    disk = SlowDisk(Random(1), seconds=1.0)
+    batch = Batch()
+    disk.write(1, batch)
+    disk.lost = True
+    with trio.move_on_after(60) as patience:
+        await disk.wait_written()
+    disk.stop()
+    assert patience.cancelled_caught
+    assert not batch.written

@@ -150,7 +150,12 @@ class Peering:
                 nursery.start_soon(listener.run, nursery)
             await nursery.start(self.peers.run)
             self._nursery = nursery
-            task_status.started()
+            try:
+                task_status.started()
+                await trio.sleep_forever()
+            finally:
+                # The server's last turns come later, and must not ask for tasks any more.
+                self._nursery = None
 
     def turned(self, outputs: Outputs) -> None:
         """Carry out what a turn of the replica asks for."""

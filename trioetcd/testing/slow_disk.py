@@ -23,7 +23,7 @@ class SlowDisk:
 
     Attributes:
         lost: whether nothing reaches the disk any more: the process is being killed, and what it
-            still says reaches nobody.
+            still says reaches nobody; it is not told of another write.
         failing: whether the next write fails.
         stall_seconds: how much longer than others the next write takes.
 
@@ -54,11 +54,12 @@ class SlowDisk:
         seconds = self._seconds * self._random.expovariate(1) + self.stall_seconds
         self.stall_seconds = 0.0
         await trio.sleep(seconds)
-        if self.failing and not self.lost:
+        if self.lost:
+            await trio.sleep_forever()
+        if self.failing:
             return [Written(self._waiting[0][0], seconds, BackendError("the disk has failed"))]
         number, batch = self._waiting.popleft()
-        if not self.lost:
-            batch.write()
+        batch.write()
         return [Written(number, seconds, None)]
 
     def stop(self) -> None:

@@ -98,6 +98,8 @@ class Wire:
         self, source: socket.socket, target: socket.socket, direction: int
     ) -> bool:
         """Carry what there is; False at the end of the stream."""
+        # Trio remembers who waits for a closed socket, and then takes the next one for its rival.
+        await trio.lowlevel.checkpoint_if_cancelled()
         await trio.lowlevel.wait_readable(source)
         data = source.recv(PIECE_BYTES)
         await trio.sleep(self._seconds * self._random.uniform(0.5, 1.5))
