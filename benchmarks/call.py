@@ -84,6 +84,9 @@ class Turns:
     def flush_later(self, _flush: Callable[[], None], /) -> None:
         """Leave it for later."""
 
+    def heard_from(self, _caller: object, /) -> None:
+        """Take no note: all calls are of one connection."""
+
 
 class Client:
     """Makes the bytes of one connection's calls, before the clock runs."""

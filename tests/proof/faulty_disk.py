@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.proof.disks import LoopDisk, SmallDisk, private_mounts
-from tests.proof.kill import restart
+from tests.proof.kill import is_lone, restart
 from tests.proof.member import Member
 from tests.proof.outcome import Budget, Options, Outcome, run
 from tests.proof.tracing import Tracer, open_files
@@ -80,7 +80,7 @@ def injected(name: str, target: str, root: Path, outcome: Outcome, seed: int) ->
             paths=open_files(member.pid, member.data_dir),
         )
         with trace:
-            load = Load([member], ledger, seed=seed, writers=2)
+            load = Load([member], ledger, seed=seed, writers=2, lone=is_lone(seed, outcome))
             fault = _await_fault(trace, member)
             if fault is not None:
                 _judge_exit(member, fault, ledger, outcome, seed, f"{name} at call {when}")
@@ -148,7 +148,7 @@ def full(name: str, target: str, root: Path, outcome: Outcome, seed: int) -> Non
         )
         with trace:
             disk.fill(chance.randint(*REST_BYTES))
-            load = Load([member], ledger, seed=seed, writers=2)
+            load = Load([member], ledger, seed=seed, writers=2, lone=is_lone(seed, outcome))
             end = time.monotonic() + PATIENCE_SECONDS
             fault = None
             while fault is None and time.monotonic() < end:

@@ -20,6 +20,7 @@ LOAD_SECONDS = (0.02, 1.5)
 YOUNG_KILL = 0.15
 """Share of the cycles in which the member is killed once more while it starts."""
 COMPACTION = 0.2
+LONE = 0.3
 
 
 def prove(options: Options, outcome: Outcome) -> None:
@@ -46,7 +47,7 @@ def prove(options: Options, outcome: Outcome) -> None:
 def cycle(member: Member, ledger: Ledger, outcome: Outcome, seed: int) -> None:
     """Load, kill, restart, check."""
     chance = random.Random(seed)
-    load = Load([member], ledger, seed=seed)
+    load = Load([member], ledger, seed=seed, lone=is_lone(seed, outcome))
     time.sleep(chance.uniform(*LOAD_SECONDS))
     member.kill()
     load.finish()
@@ -56,6 +57,13 @@ def cycle(member: Member, ledger: Ledger, outcome: Outcome, seed: int) -> None:
         member.kill()
         outcome.count("killed while starting")
     restart(member, ledger, outcome, seed, chance)
+
+
+def is_lone(seed: int, outcome: Outcome) -> bool:
+    """Whether a cycle's load is one caller alone, for whom the loop itself writes (ADR 13)."""
+    lone = random.Random(f"{seed} lone").random() < LONE
+    outcome.count("with a lone caller", int(lone))
+    return lone
 
 
 def restart(

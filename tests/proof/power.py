@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from tests.proof.disks import LoopDisk, moment, private_mounts
-from tests.proof.kill import restart
+from tests.proof.kill import is_lone, restart
 from tests.proof.member import Member
 from tests.proof.outcome import Budget, Options, Outcome, run
 from tests.proof.workload import Ledger, Load
@@ -56,7 +56,7 @@ def prove(options: Options, outcome: Outcome) -> None:
 def cycle(member: Member, disk: LoopDisk, ledger: Ledger, outcome: Outcome, seed: int) -> None:
     """Load, cut, kill, mount again, restart, check."""
     chance = random.Random(seed)
-    load = Load([member], ledger, seed=seed)
+    load = Load([member], ledger, seed=seed, lone=is_lone(seed, outcome))
     moment(chance, LOAD_SECONDS)
     newcomer = None
     if seed % NEWCOMER_EVERY == 0:

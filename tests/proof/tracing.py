@@ -33,6 +33,7 @@ class Call(NamedTuple):
     ended: float
     result: int
     injected: bool
+    thread: int = 0
 
 
 class Tracer:
@@ -125,7 +126,7 @@ def _parse(text: str) -> Iterator[Call]:
         ending = ENDING.search(arguments)
         result = int(ending["result"]) if ending and ending["result"] != "?" else 0
         more = ending["more"] if ending else ""
-        yield Call(name, arguments, began, ended, result, "(INJECTED)" in more)
+        yield Call(name, arguments, began, ended, result, "(INJECTED)" in more, int(thread))
 
 
 def open_files(pid: int, directory: Path) -> tuple[str, ...]:

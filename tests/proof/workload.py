@@ -238,6 +238,7 @@ class Load:
         seed: decides operations, keys and values.
         writers: threads; each owns a share of the slots and keeps `window` writes under way.
         window: writes under way per thread.
+        lone: nobody but one writer, whose calls come one after the other.
         persistent: go on after a failure, with the slots that are not in doubt.
     """
 
@@ -249,8 +250,11 @@ class Load:
         seed: int,
         writers: int = 3,
         window: int = 8,
+        lone: bool = False,
         persistent: bool = False,
     ) -> None:
+        if lone:
+            writers = window = 1
         self._persistent = persistent
         self._timeout = CLUSTER_TIMEOUT_SECONDS if persistent else TIMEOUT_SECONDS
         self._ledger = ledger
@@ -264,7 +268,8 @@ class Load:
             threading.Thread(target=self._write, args=(i, writers), daemon=True)
             for i in range(writers)
         ]
-        self._threads.append(threading.Thread(target=self._read, daemon=True))
+        if not lone:
+            self._threads.append(threading.Thread(target=self._read, daemon=True))
         for thread in self._threads:
             thread.start()
 

@@ -10,14 +10,15 @@ from tests.replica.states import LEADER, follower_disk, source
 from tests.runtime.member import Caller, Disk, fill, make_server, put, put_message, running
 from trioetcd import errors
 from trioetcd.api.router import Router
+from trioetcd.cluster import Addition, Member, encode_change
 from trioetcd.errors import EtcdError
 from trioetcd.mvcc import WatchSession
 from trioetcd.replica import Outputs, SnapshotEnded, SnapshotOffered, SnapshotPiece
 from trioetcd.runtime.renewing import renew
-from trioetcd.runtime.server import SPACE_MARGIN_BYTES, ServerLimits
+from trioetcd.runtime.server import SPACE_MARGIN_BYTES, Server, ServerLimits
 from trioetcd.schema import messages
 from trioetcd.statemachine import HEAD, CommandKind
-from trioetcd.values import Term
+from trioetcd.values import MemberID, Term
 
 KV = "/etcdserverpb.KV/"
 
@@ -184,6 +185,31 @@ async def test_errors_of_the_applier_reach_the_caller() -> None:
         assert await caller.wait_error(1) == errors.LEASE_NOT_FOUND.text
 
 
+def watch_session(server: Server) -> WatchSession:
+    """Open a client's watch stream."""
+    return WatchSession(
+        server.hub,
+        server.header,
+        wake=lambda: None,
+        permit=lambda _: None,
+        fragment_bytes=1 << 20,
+        progress_seconds=600.0,
+    )
+
+
+async def test_watches_and_members_want_the_loop() -> None:
+    """A member is unwatched while it is the only one and no watch stream is open."""
+    async with running() as server:
+        assert server.is_unwatched()
+        session = watch_session(server)
+        assert not server.is_unwatched()
+        session.close()
+        assert server.is_unwatched()
+        other = Member(MemberID(5), "", ("https://127.0.0.1:1",), (), is_learner=True)
+        server.membership.apply(*encode_change(Addition(other, 1)))
+        assert not server.is_unwatched()
+
+
 async def test_a_watch_misses_nothing_of_a_snapshot() -> None:
     """A watch that was up to date is given the events that its member learns by a snapshot."""
     disk = Disk()
@@ -192,14 +218,7 @@ async def test_a_watch_misses_nothing_of_a_snapshot() -> None:
     server = make_server(disk)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.run)  # it is never ready: nobody leads
-        session = WatchSession(
-            server.hub,
-            server.header,
-            wake=lambda: None,
-            permit=lambda _: None,
-            fragment_bytes=1 << 20,
-            progress_seconds=600.0,
-        )
+        session = watch_session(server)
         create = messages.WatchCreateRequest(key=b"k007")
         session.handle(messages.WatchRequest(create_request=create))
         session.take(1 << 20)

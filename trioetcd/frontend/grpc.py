@@ -44,6 +44,9 @@ class Turns(Protocol):
     def flush_later(self, flush: Callable[[], None], /) -> None:
         """Let a turn come, and call `flush` when it has handed its batch to the disk."""
 
+    def heard_from(self, caller: object, /) -> None:
+        """Note who is served."""
+
 
 class GrpcConnection:
     """One client over HTTP/2.
@@ -241,6 +244,7 @@ class GrpcConnection:
 
         Reads are done on the spot, so a flood of large ones must not become one long turn.
         """
+        self._turns.heard_from(self)
         waiting = False
         unary = self._router.unary
         counted = self._calls

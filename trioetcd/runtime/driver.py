@@ -4,7 +4,8 @@ A *turn* takes everything that has come in since the last one, steps the replica
 batch (if any) to the writer's thread, gives the answers to the connections and lets each
 connection write once. Turns go on while a batch is being written. A lone call's batch goes to the
 disk first, for the caller waits for it; that of many goes last, for the thread would take the GIL
-between any two writes to connections, and a core from those who are to read them.
+between any two writes to connections, and a core from those who are to read them. Where nobody
+could notice that the loop stands still, a lone call's batch needs no thread (docs/adr/0013).
 """
 
 from __future__ import annotations
@@ -39,11 +40,21 @@ TURN_SECONDS: Final = 0.002
 CALM_CALLS: Final = 1
 """With no more calls than this in the last turn that had any, nobody is waited for."""
 
+LONE_CALLS: Final = 16
+"""After so many calls in turns of their own, and none of another connection, a caller is alone."""
+
+QUICK_SECONDS: Final = 0.002
+"""The loop waits for no disk whose last batch took longer."""
+
 STOP_SECONDS: Final = 1.0
 """How long the last batches may take; what is not written then is in the log and comes again."""
 
 TICK_SECONDS: Final = 0.1
 """Ticks come at least so often, and with every heartbeat; this is etcd's heartbeat interval."""
+
+
+def _never() -> bool:
+    return False
 
 
 class Driver:
@@ -56,6 +67,7 @@ class Driver:
         turned: given the outputs of each turn: outcomes to deliver, events to publish.
         written: told of each batch's seconds on the disk.
         open_writer: makes what writes the batches.
+        unwatched: whether nothing here goes on beside the calls: no members, no watches.
     """
 
     def __init__(
@@ -67,6 +79,7 @@ class Driver:
         turned: Callable[[Outputs], None],
         written: Callable[[float], None],
         open_writer: Callable[[], Writer] = BatchWriter,
+        unwatched: Callable[[], bool] = _never,
     ) -> None:
         self._replica = replica
         self._backend = backend
@@ -75,6 +88,7 @@ class Driver:
         self._turned = turned
         self._on_written = written
         self._open_writer = open_writer
+        self._unwatched = unwatched
         self._proposals: list[Proposal] = []
         self._reads: list[object] = []
         self._flushes: list[Callable[[], None]] = []
@@ -83,6 +97,9 @@ class Driver:
         self._more = False
         self._writing = False
         self._crowd = 0
+        self._caller = 0
+        self._lone_calls = 0
+        self._quick = False
         self._failure: BaseException | None = None
         self._turned_event: trio.Event | None = None
         self._writer: Writer | None = None
@@ -137,6 +154,12 @@ class Driver:
             self._event.set()
         else:
             self._turn()
+
+    def heard_from(self, caller: object) -> None:
+        """Note which connection is served: a turn may take longer when there is but one."""
+        if id(caller) != self._caller:
+            self._caller = id(caller)
+            self._lone_calls = 0
 
     async def wait_turn(self) -> None:
         """Wait until the end of the next turn."""
@@ -200,25 +223,34 @@ class Driver:
             if error is not None:
                 self._failure = error
                 raise error
-            self._writing = False
-            self._on_written(seconds)
-            self._inputs.insert(0, Persisted(number))
+            self._note_written(number, seconds)
             self._turn()
+
+    def _note_written(self, number: int, seconds: float) -> None:
+        self._writing = False
+        self._quick = seconds < QUICK_SECONDS
+        self._on_written(seconds)
+        self._inputs.insert(0, Persisted(number))
 
     def _turn(self) -> None:
         try:
-            self._step()
+            while self._step():
+                pass
         except BaseException as failure:
             # Whoever's task this is may take it for trouble of its own: it is the member's.
             self._failure = failure
             self._event.set()
             raise
 
-    def _step(self) -> None:
+    def _step(self) -> bool:
+        """Take one step; True if its batch is on the disk at the end, so that another is due."""
         inputs = self._inputs
         self._inputs = []
+        lone = False
         if self._proposals or self._reads:
             self._crowd = len(self._proposals) + len(self._reads)
+            self._lone_calls = 0 if self.crowded else self._lone_calls + 1
+            lone = self._lone_calls > LONE_CALLS and not self._reads
         if self._proposals:
             inputs.append(Proposed(self._proposals))
             self._proposals = []
@@ -228,27 +260,37 @@ class Driver:
         deadline = perf_counter() + TURN_SECONDS
         outputs = self._replica.step(inputs, self._monotonic(), lambda: perf_counter() > deadline)
         persist = outputs.persist
-        last = self.crowded
+        here = lone and persist is not None and self._quick and self._unwatched()
         if persist is not None:
             self._writing = True
-            if not last:
+            if not (here or self.crowded):
                 self._write(persist)
         # First what the peers' disks wait for, and answers; with those leaves what else there is.
         self._turned(outputs)
-        if self._flushes:
+        if self._flushes and not here:
             flushes, self._flushes = self._flushes, []
             for flush in flushes:
                 flush()
-        if persist is not None and last:
-            self._write(persist)
         self._more = outputs.more
         if outputs.more:
             self._event.set()
         if self._turned_event is not None:
             self._turned_event.set()
             self._turned_event = None
+        if persist is not None and here:
+            self._write_here(persist)
+        elif persist is not None and self.crowded:
+            self._write(persist)
+        return here
 
     def _write(self, batch: Persist) -> None:
         writer = self._writer
         assert writer is not None
         writer.write(batch.number, self._backend.prepare(batch.rows))
+
+    def _write_here(self, batch: Persist) -> None:
+        """Write a batch and wait for the disk, where two threads' waking each other costs more."""
+        prepared = self._backend.prepare(batch.rows)
+        started = perf_counter()
+        prepared.write()
+        self._note_written(batch.number, perf_counter() - started)

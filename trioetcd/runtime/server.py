@@ -163,6 +163,7 @@ class Server:
             turned=self._turned,
             written=metrics.disk_wal_fsync_duration_seconds.observe,
             open_writer=open_writer,
+            unwatched=self.is_unwatched,
         )
         self.transfers = Transfers(
             me=replica.member_id,
@@ -409,6 +410,10 @@ class Server:
                 while replica.leader in {me, MemberID(0)}:
                     await self.driver.wait_turn()
         return replica.leader
+
+    def is_unwatched(self) -> bool:
+        """Say whether nothing goes on here beside calls: there are no other members, no watches."""
+        return not self.hub.sessions and len(self.membership) == 1
 
     def stop_serving(self) -> None:
         """Take no more proposals; streams that wait for the end see it."""
