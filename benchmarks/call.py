@@ -84,8 +84,8 @@ class Turns:
     def flush_later(self, _flush: Callable[[], None], /) -> None:
         """Leave it for later."""
 
-    def heard_from(self, _caller: object, /) -> None:
-        """Take no note: all calls are of one connection."""
+    def not_alone(self) -> None:
+        """Take no note: nothing is ever written."""
 
 
 class Client:

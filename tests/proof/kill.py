@@ -9,6 +9,7 @@ import random
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.proof.kv import RpcFailedError
@@ -24,30 +25,37 @@ LONE = 0.3
 
 
 def prove(options: Options, outcome: Outcome) -> None:
-    """Kill and restart one member again and again, checking its promises after each restart."""
+    """Kill and restart members again and again, checking their promises after each restart.
+
+    There are two: one with writers and readers, and one whose only caller is alone with it.
+    """
     budget = Budget(options)
-    with tempfile.TemporaryDirectory(prefix="trioetcd-kill-") as directory:
-        member = Member(options.target, Path(directory))
-        ledger = Ledger.of(48)
-        try:
-            member.start()
-            for seed in range(options.seed, options.seed + options.cycles):
-                if budget.spent():
-                    break
-                cycle(member, ledger, outcome, seed)
-                outcome.done += 1
-                outcome.last_seed = seed
-                if not member.running():
-                    break
-        finally:
-            member.kill()
-        outcome.figures["acknowledged writes"] = ledger.writes
+    with ExitStack() as stack:
+        homes: list[tuple[Member, Ledger]] = []
+        for _ in range(2):
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="trioetcd-kill-"))
+            member = Member(options.target, Path(directory))
+            stack.callback(member.kill)
+            homes.append((member, Ledger.of(48)))
+        for seed in range(options.seed, options.seed + options.cycles):
+            if budget.spent():
+                break
+            lone = is_lone(seed, outcome)
+            member, ledger = homes[lone]
+            if not member.running():
+                member.start()
+            cycle(member, ledger, outcome, seed, lone=lone)
+            outcome.done += 1
+            outcome.last_seed = seed
+            if not member.running():
+                break
+        outcome.figures["acknowledged writes"] = sum(ledger.writes for _, ledger in homes)
 
 
-def cycle(member: Member, ledger: Ledger, outcome: Outcome, seed: int) -> None:
+def cycle(member: Member, ledger: Ledger, outcome: Outcome, seed: int, *, lone: bool) -> None:
     """Load, kill, restart, check."""
     chance = random.Random(seed)
-    load = Load([member], ledger, seed=seed, lone=is_lone(seed, outcome))
+    load = Load([member], ledger, seed=seed, lone=lone)
     time.sleep(chance.uniform(*LOAD_SECONDS))
     member.kill()
     load.finish()

@@ -51,13 +51,13 @@ def prove(options: Options, outcome: Outcome) -> None:
         try:
             member.start()
             client = member.client()
-            for _ in range(WARM_PUTS):
-                client.put(b"warm", b"up")
             puts: list[Sent] = []
             calls: list[Call] = []
             delays = cycle(DELAYS_MICROSECONDS)
             while len(puts) < options.cycles and not budget.spent():
                 delay = next(delays)
+                for _ in range(WARM_PUTS):
+                    client.put(b"warm", b"up")
                 trace = Tracer(
                     member.pid,
                     root / f"trace-{len(puts)}",

@@ -238,7 +238,7 @@ class Load:
         seed: decides operations, keys and values.
         writers: threads; each owns a share of the slots and keeps `window` writes under way.
         window: writes under way per thread.
-        lone: nobody but one writer, whose calls come one after the other.
+        lone: nobody but one writer, whose calls come one after the other; and no leases.
         persistent: go on after a failure, with the slots that are not in doubt.
     """
 
@@ -255,12 +255,14 @@ class Load:
     ) -> None:
         if lone:
             writers = window = 1
+        self._lone = lone
         self._persistent = persistent
         self._timeout = CLUSTER_TIMEOUT_SECONDS if persistent else TIMEOUT_SECONDS
         self._ledger = ledger
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._clients = [members[i % len(members)].client() for i in range(writers + 1)]
+        count = writers if lone else writers + 1
+        self._clients = [members[i % len(members)].client() for i in range(count)]
         self._seed = seed
         self._window = window
         self.errors: list[RpcFailedError] = []
@@ -322,7 +324,7 @@ class Load:
                 slot.doubts.append(after)
                 future = client.begin(path, request, timeout=self._timeout)
                 batch.append((slot, after, future))
-            if chance.random() < 0.05:
+            if chance.random() < 0.05 and not self._lone:
                 lease = chance.randrange(1, 2**62)
                 grants.append((lease, client.begin(GRANT, grant_request(lease, LEASE_SECONDS))))
             alive = True

@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from time import perf_counter
 
 import trio
 
@@ -31,6 +32,8 @@ class Disk:
         writes: batches written.
         failure: what the next write ends with.
         extra: bytes that `size` adds.
+        seconds: how long a write takes at least.
+        here: of each batch whether the loop's own thread wrote it.
     """
 
     def __init__(self) -> None:
@@ -38,6 +41,8 @@ class Disk:
         self.writes = 0
         self.failure: BackendError | None = None
         self.extra = 0
+        self.seconds = 0.0
+        self.here: list[bool] = []
         self.closed = False
         self.compacted: list[tuple[bytes, bytes]] = []
         self._open = threading.Event()
@@ -59,7 +64,11 @@ class Disk:
         await self._reached.wait()
 
     def wait_open(self) -> None:
-        """Hold up the writer's thread, if that is asked for, and fail if that is asked for."""
+        """Hold up the writer, if that is asked for, and fail if that is asked for."""
+        self.here.append(threading.current_thread() is threading.main_thread())
+        began = perf_counter()
+        while perf_counter() < began + self.seconds:
+            pass  # a disk at work, in real time
         if not self._open.is_set():
             assert self._token is not None
             self._token.run_sync_soon(self._reached.set)

@@ -6,7 +6,6 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from time import perf_counter
 
 import pytest
 import trio
@@ -26,7 +25,13 @@ from trioetcd.ports import BackendError, PreparedBatch
 from trioetcd.raft import Heartbeat
 from trioetcd.replica import Envelope, Outputs, Received, Replica, ReplicaConfig, Tick
 from trioetcd.runtime.clock import SystemClock
-from trioetcd.runtime.driver import LONE_CALLS, QUICK_SECONDS, STOP_SECONDS, Driver
+from trioetcd.runtime.driver import (
+    LONE_CALLS,
+    QUICK_BYTES,
+    QUICK_SECONDS,
+    STOP_SECONDS,
+    Driver,
+)
 from trioetcd.statemachine import CommandKind
 from trioetcd.values import Index, MemberID, Term
 
@@ -280,36 +285,15 @@ async def test_the_disk_comes_first_for_one_and_last_for_many() -> None:
         nursery.cancel_scope.cancel()
 
 
-class ThreadDisk(Disk):
-    """A disk that notes which batches the loop's own thread wrote, and may be slow.
-
-    Attributes:
-        here: of each batch whether the loop's thread wrote it.
-        seconds: how long a write takes at least.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.here: list[bool] = []
-        self.seconds = 0.0
-
-    def wait_open(self) -> None:
-        self.here.append(threading.current_thread() is threading.main_thread())
-        began = perf_counter()
-        while perf_counter() < began + self.seconds:
-            pass  # the thread of a disk that is at work, in real time
-        super().wait_open()
-
-
 class Calls:
     """Calls one after the other, each of which waits for its answer.
 
     Args:
-        unwatched: what the driver is told of others.
+        alone: what the driver is told of others.
     """
 
-    def __init__(self, *, unwatched: bool = True) -> None:
-        self.disk = ThreadDisk()
+    def __init__(self, *, alone: bool = True) -> None:
+        self.disk = Disk()
         self.answered: set[object] = set()
         self.replica = make_replica(self.disk)
         self.driver = Driver(
@@ -318,7 +302,7 @@ class Calls:
             SystemClock(),
             turned=self._turned,
             written=lambda _: None,
-            unwatched=lambda: unwatched,
+            alone=lambda: alone,
         )
         self.flushed = 0
         self._count = 0
@@ -329,37 +313,30 @@ class Calls:
     def _flush(self) -> None:
         self.flushed += 1
 
-    def begin(self, caller: str = "a", *, calls: int = 1) -> int:
-        """Propose from a connection; gives the number of the last call."""
-        self.driver.heard_from(caller)
+    def begin(self, *, calls: int = 1, value: bytes = b"v") -> bool:
+        """Propose; whether the last call was answered on the spot."""
         for _ in range(calls):
             self._count += 1
-            self.driver.propose(self._count, CommandKind.PUT, put_message(b"k%d" % self._count))
+            message = put_message(b"k%d" % self._count, value)
+            self.driver.propose(self._count, CommandKind.PUT, message)
         self.driver.flush_later(self._flush)
-        return self._count
+        return self._count in self.answered
 
-    async def call(self, caller: str = "a", *, calls: int = 1) -> bool:
+    async def call(self, *, calls: int = 1, value: bytes = b"v") -> bool:
         """Call and wait for the answer; whether the loop itself wrote the call's batch."""
         before = len(self.disk.here)
-        self.begin(caller, calls=calls)
-        await self.settle()
-        return self.disk.here[before:] == [True]
-
-    async def settle(self) -> None:
-        """Wait until the last call is answered."""
+        self.begin(calls=calls, value=value)
         while self._count not in self.answered:
             await self.driver.wait_turn()
+        return self.disk.here[before:] == [True]
 
     async def become_alone(self) -> None:
-        """Call until the loop writes for the caller."""
+        """Call until the loop is about to write the next call's batch, not before its time."""
         for _ in range(LONE_CALLS):
             assert not await self.call()
-        await self.until_here()
-
-    async def until_here(self) -> None:
-        """Call until the loop writes; a real machine may be slow for a moment."""
-        with trio.fail_after(5):
-            while not await self.call():
+        driver = self.driver
+        with trio.fail_after(5):  # a real machine may be slow for a moment
+            while not await self.call() or driver._lone_calls < LONE_CALLS or driver._writing:
                 pass
 
 
@@ -375,47 +352,42 @@ async def calling(calls: Calls) -> AsyncIterator[Calls]:
 
 
 async def test_a_lone_callers_batch_is_written_by_the_loop() -> None:
-    """After some calls that nobody else came between, an answer is there when the turn ends."""
+    """After some calls that nothing came between, an answer is there when the turn ends."""
     async with calling(Calls()) as calls:
         await calls.become_alone()
-        at_once, flushed, written = False, 0, 0
-        with trio.fail_after(5):
-            while not at_once:
-                flushed, written = calls.flushed, len(calls.disk.here)
-                at_once = calls.begin() in calls.answered
-                await calls.settle()
-
-        assert calls.disk.here[written:] == [True]
-        assert calls.flushed == flushed + 1
+        assert calls.begin()
+        assert calls.disk.here[-1]
+        assert calls.flushed == calls._count, "what waits for a turn is called in it, once"
         assert calls.disk.writes > LONE_CALLS
 
 
-@pytest.mark.parametrize("other", ["another connection", "two calls at once"])
-async def test_company_gives_the_disk_back_to_its_thread(other: str) -> None:
-    """Whoever else calls, or calls twice at once, need not wait for the loop; then it is as new."""
+@pytest.mark.parametrize("company", ["another thing", "two calls at once", "a slow write"])
+async def test_company_gives_the_disk_back_to_its_thread(company: str) -> None:
+    """Whatever else was done, or took long, the loop waits for the next calls' batches no more."""
     async with calling(Calls()) as calls:
         await calls.become_alone()
-        if other == "another connection":
-            assert not await calls.call("b")
+        if company == "another thing":
+            calls.driver.not_alone()
+        elif company == "two calls at once":
+            await calls.call(calls=2)
         else:
-            assert not await calls.call(calls=2)
+            calls.disk.seconds = 2 * QUICK_SECONDS
+            assert calls.begin()
+            calls.disk.seconds = 0.0
         await calls.become_alone()
 
 
-async def test_the_loop_waits_once_for_a_slow_disk() -> None:
-    """After one write that took long the thread has the disk until a write was quick again."""
+async def test_a_large_batch_is_the_threads() -> None:
+    """The loop waits for small batches only; what a large one left in its store is large, too."""
     async with calling(Calls()) as calls:
         await calls.become_alone()
-        calls.disk.seconds = 2 * QUICK_SECONDS
-        await calls.call()
-        assert [await calls.call() for _ in range(5)] == [False] * 5
-        calls.disk.seconds = 0.0
-        await calls.until_here()
+        for value in (bytes(QUICK_BYTES), b"v"):
+            assert not await calls.call(value=value)
 
 
 async def test_where_others_are_the_loop_never_waits_for_the_disk() -> None:
-    """A member of several, or one with watches, leaves its disk to the thread."""
-    async with calling(Calls(unwatched=False)) as calls:
+    """A member that says it is not alone leaves its disk to the thread."""
+    async with calling(Calls(alone=False)) as calls:
         assert True not in [await calls.call() for _ in range(2 * LONE_CALLS)]
 
 
@@ -427,15 +399,17 @@ async def test_a_disk_that_breaks_under_the_loop_is_the_end() -> None:
         async with calling(calls):
             await calls.become_alone()
             calls.disk.failure = BackendError("no more disk")
-            with contextlib.suppress(BackendError):
+            with pytest.raises(BackendError):
                 calls.begin()
+            assert calls.disk.here[-1]
+            assert not calls.begin(), "nothing goes on after it"
             await trio.sleep_forever()
 
     with pytest.raises(ExceptionGroup) as caught:
         await live()
 
     assert caught.group_contains(BackendError, match="no more disk")
-    assert calls._count not in calls.answered
+    assert not calls.answered & {calls._count, calls._count - 1}
 
 
 async def test_an_idle_member_writes_nothing(autojump_clock: trio.testing.MockClock) -> None:

@@ -197,17 +197,33 @@ def watch_session(server: Server) -> WatchSession:
     )
 
 
-async def test_watches_and_members_want_the_loop() -> None:
-    """A member is unwatched while it is the only one and no watch stream is open."""
+async def test_who_else_is_there() -> None:
+    """A member is alone but for connections, watch streams, leases and other members."""
     async with running() as server:
-        assert server.is_unwatched()
+        connections = server.metrics.trioetcd_connections
+        connections.value += 1
+        assert server.is_alone()
+        connections.value += 1
+        assert not server.is_alone()
+        connections.value -= 1
         session = watch_session(server)
-        assert not server.is_unwatched()
+        assert not server.is_alone()
         session.close()
-        assert server.is_unwatched()
+        assert server.is_alone()
+        caller = Caller()
+        request = messages.LeaseGrantRequest(ID=7, TTL=60).SerializeToString()
+        server.propose(caller, 1, CommandKind.LEASE_GRANT, request)
+        server.driver.wake()
+        await caller.wait(1)
+        assert not server.is_alone()
+        request = messages.LeaseRevokeRequest(ID=7).SerializeToString()
+        server.propose(caller, 2, CommandKind.LEASE_REVOKE, request)
+        server.driver.wake()
+        await caller.wait(2)
+        assert server.is_alone()
         other = Member(MemberID(5), "", ("https://127.0.0.1:1",), (), is_learner=True)
         server.membership.apply(*encode_change(Addition(other, 1)))
-        assert not server.is_unwatched()
+        assert not server.is_alone()
 
 
 async def test_a_watch_misses_nothing_of_a_snapshot() -> None:

@@ -44,8 +44,8 @@ class Turns(Protocol):
     def flush_later(self, flush: Callable[[], None], /) -> None:
         """Let a turn come, and call `flush` when it has handed its batch to the disk."""
 
-    def heard_from(self, caller: object, /) -> None:
-        """Note who is served."""
+    def not_alone(self) -> None:
+        """Note that more was done than one call that waits."""
 
 
 class GrpcConnection:
@@ -244,7 +244,6 @@ class GrpcConnection:
 
         Reads are done on the spot, so a flood of large ones must not become one long turn.
         """
-        self._turns.heard_from(self)
         waiting = False
         unary = self._router.unary
         counted = self._calls
@@ -285,6 +284,8 @@ class GrpcConnection:
             if perf_counter() > overdue:
                 self._rest = list(left)
                 break
+        if not waiting or len(events) > 1:
+            self._turns.not_alone()
         if waiting:
             # With the turn: it knows whether the disk or what is to be written comes first.
             self._turns.flush_later(self.flush)

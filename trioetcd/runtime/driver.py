@@ -41,10 +41,13 @@ CALM_CALLS: Final = 1
 """With no more calls than this in the last turn that had any, nobody is waited for."""
 
 LONE_CALLS: Final = 16
-"""After so many calls in turns of their own, and none of another connection, a caller is alone."""
+"""After so many calls, each in a turn of its own and with nothing between, a caller is alone."""
 
 QUICK_SECONDS: Final = 0.002
-"""The loop waits for no disk whose last batch took longer."""
+"""After a batch that took longer nobody is alone: the loop waits for quick disks only."""
+
+QUICK_BYTES: Final = 65_536
+"""The loop waits for no larger batch."""
 
 STOP_SECONDS: Final = 1.0
 """How long the last batches may take; what is not written then is in the log and comes again."""
@@ -67,7 +70,7 @@ class Driver:
         turned: given the outputs of each turn: outcomes to deliver, events to publish.
         written: told of each batch's seconds on the disk.
         open_writer: makes what writes the batches.
-        unwatched: whether nothing here goes on beside the calls: no members, no watches.
+        alone: whether nothing goes on here beside the calls of one client.
     """
 
     def __init__(
@@ -79,7 +82,7 @@ class Driver:
         turned: Callable[[Outputs], None],
         written: Callable[[float], None],
         open_writer: Callable[[], Writer] = BatchWriter,
-        unwatched: Callable[[], bool] = _never,
+        alone: Callable[[], bool] = _never,
     ) -> None:
         self._replica = replica
         self._backend = backend
@@ -88,7 +91,7 @@ class Driver:
         self._turned = turned
         self._on_written = written
         self._open_writer = open_writer
-        self._unwatched = unwatched
+        self._alone = alone
         self._proposals: list[Proposal] = []
         self._reads: list[object] = []
         self._flushes: list[Callable[[], None]] = []
@@ -97,9 +100,7 @@ class Driver:
         self._more = False
         self._writing = False
         self._crowd = 0
-        self._caller = 0
         self._lone_calls = 0
-        self._quick = False
         self._failure: BaseException | None = None
         self._turned_event: trio.Event | None = None
         self._writer: Writer | None = None
@@ -155,11 +156,9 @@ class Driver:
         else:
             self._turn()
 
-    def heard_from(self, caller: object) -> None:
-        """Note which connection is served: a turn may take longer when there is but one."""
-        if id(caller) != self._caller:
-            self._caller = id(caller)
-            self._lone_calls = 0
+    def not_alone(self) -> None:
+        """Note that more was done for clients than one call that waits: others want the loop."""
+        self._lone_calls = 0
 
     async def wait_turn(self) -> None:
         """Wait until the end of the next turn."""
@@ -228,11 +227,14 @@ class Driver:
 
     def _note_written(self, number: int, seconds: float) -> None:
         self._writing = False
-        self._quick = seconds < QUICK_SECONDS
+        if seconds > QUICK_SECONDS:
+            self._lone_calls = 0
         self._on_written(seconds)
         self._inputs.insert(0, Persisted(number))
 
     def _turn(self) -> None:
+        if self._failure is not None:
+            return  # the member ends, and what a turn left half done is not gone on with
         try:
             while self._step():
                 pass
@@ -260,7 +262,7 @@ class Driver:
         deadline = perf_counter() + TURN_SECONDS
         outputs = self._replica.step(inputs, self._monotonic(), lambda: perf_counter() > deadline)
         persist = outputs.persist
-        here = lone and persist is not None and self._quick and self._unwatched()
+        here = lone and persist is not None and not outputs.more and self._may_wait_for(persist)
         if persist is not None:
             self._writing = True
             if not (here or self.crowded):
@@ -287,6 +289,10 @@ class Driver:
         writer = self._writer
         assert writer is not None
         writer.write(batch.number, self._backend.prepare(batch.rows))
+
+    def _may_wait_for(self, batch: Persist) -> bool:
+        """Whether nobody could notice that the loop stands still while this batch is written."""
+        return self._alone() and sum(len(row) for row in batch.rows.values() if row) < QUICK_BYTES
 
     def _write_here(self, batch: Persist) -> None:
         """Write a batch and wait for the disk, where two threads' waking each other costs more."""

@@ -163,7 +163,7 @@ class Server:
             turned=self._turned,
             written=metrics.disk_wal_fsync_duration_seconds.observe,
             open_writer=open_writer,
-            unwatched=self.is_unwatched,
+            alone=self.is_alone,
         )
         self.transfers = Transfers(
             me=replica.member_id,
@@ -411,9 +411,16 @@ class Server:
                     await self.driver.wait_turn()
         return replica.leader
 
-    def is_unwatched(self) -> bool:
-        """Say whether nothing goes on here beside calls: there are no other members, no watches."""
-        return not self.hub.sessions and len(self.membership) == 1
+    def is_alone(self) -> bool:
+        """Say whether there is nothing here that could wait but the calls of one connection.
+
+        A lease counts: its keep-alives must be heard in time.
+        """
+        return (
+            self.metrics.trioetcd_connections.value <= 1
+            and len(self.membership) == 1
+            and not (self.hub.sessions or len(self.lessor) or len(self.cursors))
+        )
 
     def stop_serving(self) -> None:
         """Take no more proposals; streams that wait for the end see it."""
