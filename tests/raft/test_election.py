@@ -129,6 +129,42 @@ def test_who_could_lead_instead_of_the_asker_asks_soon(elapsed: int, expected: s
     assert raft.role == expected
 
 
+def test_who_has_not_answered_is_asked_again() -> None:
+    """Section 5.1: a question is repeated with every tick, to the silent, and time goes on."""
+    raft = make(voters=THREE)
+    raft.campaign()
+    raft.take_messages()
+    raft.step(PreVoteReply(ME, B, Term(0), granted=False))
+    for elapsed in range(1, 10):
+        raft.tick()
+        assert raft.take_messages() == [PreVote(C, ME, Term(1), Index(0), Term(0))]
+        assert (raft.elapsed, raft.role) == (elapsed, Role.PRE_CANDIDATE)
+
+
+def test_who_says_yes_does_not_ask_at_once() -> None:
+    """The other gets two ticks to win, or both would stand and split the votes."""
+    raft = follower(3)
+    raft.elapsed, raft.patience = 11, 12
+    raft.step(asks(4, C))
+    raft.take_messages()
+    raft.tick()
+    assert raft.role == Role.FOLLOWER
+    raft.tick()
+    assert raft.role == Role.PRE_CANDIDATE
+
+
+def test_who_is_asked_for_ever_asks_in_the_end() -> None:
+    """One that reaches this member and hears no answer does not keep it from asking."""
+    raft = follower(3)
+    raft.patience = 11
+    asked = 0
+    while raft.role == Role.FOLLOWER:
+        asked += 1
+        raft.step(asks(4, C))
+        raft.tick()
+    assert asked == 20
+
+
 @pytest.mark.parametrize("term", [1, 2, 3])
 def test_a_question_about_an_old_term_is_refused_with_the_own(term: int) -> None:
     """Who asks for too early a term learns the current one, and may then catch up."""

@@ -29,7 +29,8 @@ class RaftConfig:
     Attributes:
         member_id: this member.
         election_ticks: ticks without a leader after which a member campaigns; the real limit is
-            drawn anew each time from this up to twice this (Raft paper, section 5.2).
+            drawn anew each time from this up to one and a half times this (Raft paper, section
+            5.2).
         batch_bytes_max: how many bytes of entries one Ready asks to persist at most; a single
             larger entry, or a group received as one, still goes, alone.
         apply_entries_max: how many entries are handed out to apply at a time.

@@ -24,6 +24,7 @@ from trioetcd.raft.state import NOBODY, State
 from trioetcd.values import Term
 
 __all__ = [
+    "ask_again",
     "campaign",
     "count_own_vote",
     "disturbs",
@@ -35,8 +36,10 @@ __all__ = [
     "on_timeout_now",
 ]
 
-_AT_ONCE_TICKS: Final = 1
+_AT_ONCE_TICKS: Final = 2
 """Who asked no longer ago than this asked at the same time: the answers may be under way."""
+_COURTESY_TICKS: Final = 2
+"""So long who has just said yes does not ask itself: the other needs two rounds and a sync."""
 
 
 def may_campaign(state: State) -> bool:
@@ -66,13 +69,28 @@ def _ask(state: State) -> None:
     state.role = Role.PRE_CANDIDATE
     # Nothing is promised by this, so it counts without the disk.
     state.votes[state.me] = True
+    _ask_the_silent(state)
+    _count(state)
+
+
+def _ask_the_silent(state: State) -> None:
+    """Ask those for a PreVote who have not said yes or no."""
     log = state.log
     term = Term(state.term + 1)
     for peer in state.conf_state.voting:
-        if peer != state.me:
-            # Nor does the question reveal a term, so it does not wait for the disk either.
+        if peer not in state.votes:
+            # The question reveals no term, so it does not wait for the disk.
             state.outbox.append(PreVote(peer, state.me, term, log.last, log.last_term))
-    _count(state)
+
+
+def ask_again(state: State) -> None:
+    """Repeat the question to those who have not answered (section 5.1).
+
+    Who heard from the leader a moment later than this member ignored it the first time, because
+    for one tick more it took the leader for alive.
+    """
+    if state.role == Role.PRE_CANDIDATE:
+        _ask_the_silent(state)
 
 
 def _stand(state: State, *, transfer: bool) -> None:
@@ -154,9 +172,19 @@ def on_pre_vote(state: State, message: PreVote) -> None:
     if free and before and _misses_leader(state):
         state.elapsed = state.patience
     if free and not before:
+        _let_go_first(state)
         state.outbox.append(PreVoteReply(message.sender, state.me, message.term, granted=True))
     else:
         state.send(PreVoteReply(message.sender, state.me, state.term, granted=False))
+
+
+def _let_go_first(state: State) -> None:
+    """Let somebody try who was told yes: asking right afterwards would split the votes.
+
+    Up to a limit: one whose questions arrive and who hears no answer asks for ever.
+    """
+    limit = 2 * state.config.election_ticks
+    state.patience = max(state.patience, min(state.elapsed + _COURTESY_TICKS, limit))
 
 
 def on_request_vote(state: State, message: RequestVote) -> None:

@@ -99,9 +99,13 @@ class State:
         self.sole_voter = conf_state.voters == (self.me,) and not conf_state.joint
 
     def draw_patience(self) -> int:
-        """Draw an election timeout, so that candidates rarely collide (section 5.2)."""
+        """Draw an election timeout, so that candidates rarely collide (section 5.2).
+
+        From half the range that the paper names: courtesy keeps votes from being split here
+        (docs/adr/0014), and a longer range would only lengthen the time without a leader.
+        """
         ticks = self.config.election_ticks
-        return ticks + (self._entropy.bits(32) * ticks >> 32)
+        return ticks + (self._entropy.bits(32) * (ticks // 2 + 1) >> 32)
 
     def send(self, message: Message, index: int = 0) -> None:
         """Let a message leave as soon as what it promises is durable.
