@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ POLL_SECONDS: Final = 0.003
 LINE_SHOWN: Final = 300
 PORTS: Final = range(10_000, 32_000)
 """Below those the kernel gives to connections: a member that is down gets its own back."""
+_GIVEN: Final[deque[int]] = deque(maxlen=1000)
+"""Who was given one may listen there only later."""
 
 
 class NotReadyError(Exception):
@@ -47,14 +50,17 @@ class NotReadyError(Exception):
 
 
 def free_port() -> int:
-    """Give a loopback port that nobody listens on at this moment."""
+    """Give a loopback port that nobody listens on at this moment, nor was given lately."""
     while True:
         port = random.SystemRandom().choice(PORTS)
+        if port in _GIVEN:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        _GIVEN.append(port)
         return port
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.proof import fuzz
-from tests.proof.member import Member
+from tests.proof.member import Member, free_port
 from tests.proof.outcome import EXIT_MISSING, Outcome
 from tests.proof.proof import Row, budget_seconds, read_table, write_table
 from tests.proof.sync_order import Sent, judge
@@ -146,6 +146,12 @@ def test_budget_is_read_with_its_unit() -> None:
     assert [budget_seconds(text) for text in ("90s", "60m", "1.5h")] == [90, 3600, 5400]
     with pytest.raises(ValueError, match="budget"):
         budget_seconds("sixty")
+
+
+def test_no_port_is_given_twice() -> None:
+    """Two that have not begun to listen yet do not get the same port."""
+    ports = [free_port() for _ in range(500)]
+    assert len(set(ports)) == len(ports)
 
 
 def test_every_target_of_the_fuzzer_is_fuzzed() -> None:
