@@ -118,6 +118,20 @@ def test_of_two_that_ask_at_once_one_goes_first() -> None:
     assert [before, C] == [message.to for message in raft.take_messages()]
 
 
+def test_who_has_answered_is_refused_no_more() -> None:
+    """Whom this member reaches, and who reaches this member, may win where it cannot."""
+    before = MemberID(ME - 1)
+    raft = make(voters=(before, ME, B, C, MemberID(10)))
+    raft.campaign()
+    raft.take_messages()
+    for _ in range(2):
+        raft.step(asks(1, before, 0, 0))
+        assert only(raft) == PreVoteReply(before, ME, Term(0), granted=False)
+    raft.step(PreVoteReply(ME, before, Term(1), granted=True))
+    raft.step(asks(1, before, 0, 0))
+    assert only(raft) == PreVoteReply(before, ME, Term(1), granted=True)
+
+
 @pytest.mark.parametrize(("elapsed", "expected"), [(9, Role.FOLLOWER), (10, Role.PRE_CANDIDATE)])
 def test_who_could_lead_instead_of_the_asker_asks_soon(elapsed: int, expected: str) -> None:
     """Without a leader for a timeout, the rest of the own patience is not waited for."""

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from tests.raft.member import NEW, Chance, append, group, make, persist
+from tests.raft.member import NEW, Chance, append, group, make
 from trioetcd.raft import ConfState, Message, Raft, RaftConfig, Role
 from trioetcd.values import MemberID
 
@@ -24,17 +24,20 @@ LAST = group(1, 1, b"x")
 class Succession:
     """The two that are left, from the last they hear of the leader until one of them leads.
 
-    Their clocks tick at different moments, one may have heard less than the other, and messages
-    from one to the other arrive in order, each after a while of its own.
+    Their clocks tick at different moments, one may have heard less than the other, messages from
+    one to the other arrive in order, each after a while of its own, and so it is with the disks.
 
     Args:
         seed: decides all of this.
         delay: how many seconds a message takes at most.
+        sync: how many seconds a batch takes at most.
     """
 
-    def __init__(self, seed: int, delay: float) -> None:
+    def __init__(self, seed: int, delay: float, sync: float = 0.01) -> None:
         chance = Random(seed)
         self._delay = partial(chance.uniform, 0, delay)
+        self._sync = partial(chance.uniform, 0, sync)
+        self._syncing: set[MemberID] = set()
         self._now = 0.0
         self._numbers = count()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -81,10 +84,18 @@ class Succession:
 
     def _send(self, member: MemberID) -> None:
         raft = self._members[member]
-        persist(raft)
+        if member not in self._syncing and (ready := raft.ready()).must_persist:
+            raft.persist(ready)
+            self._syncing.add(member)
+            self._at(self._now + self._sync(), partial(self._synced, member))
         for message in raft.take_messages():
             if message.to != GONE:
                 self._deliver(message)
+
+    def _synced(self, member: MemberID) -> None:
+        self._syncing.remove(member)
+        self._members[member].persisted()
+        self._send(member)
 
 
 @pytest.mark.parametrize(("delay", "limit"), [(0.012, 1.6), (0.05, 1.7)])

@@ -36,8 +36,6 @@ __all__ = [
     "on_timeout_now",
 ]
 
-_AT_ONCE_TICKS: Final = 2
-"""Who asked no longer ago than this asked at the same time: the answers may be under way."""
 _COURTESY_TICKS: Final = 2
 """So long who has just said yes does not ask itself: the other needs two rounds and a sync."""
 
@@ -139,15 +137,15 @@ def _electable(state: State, message: PreVote | RequestVote) -> bool:
 
 
 def _goes_before(state: State, message: PreVote) -> bool:
-    """Say whether this member has just asked too, with a log as good and a greater number.
+    """Say whether this member asks too, with a log as good and a greater number.
 
-    Only just: one that asks again and again, because it reaches too few, must not keep out one
-    that would reach enough.
+    Until the sender has answered: whoever is reached both ways soon has, and one that reaches too
+    few must not keep out one that would reach enough.
     """
     log = state.log
     equal = (message.last_term, message.last_index) == (log.last_term, log.last)
-    at_once = state.role == Role.PRE_CANDIDATE and state.elapsed <= _AT_ONCE_TICKS
-    return at_once and equal and state.me > message.sender
+    asks = state.role == Role.PRE_CANDIDATE and message.sender not in state.votes
+    return asks and equal and state.me > message.sender
 
 
 def _misses_leader(state: State) -> bool:
