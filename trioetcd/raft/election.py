@@ -24,7 +24,7 @@ from trioetcd.raft.state import NOBODY, State
 from trioetcd.values import Term
 
 __all__ = [
-    "ask_again",
+    "ask_the_silent",
     "campaign",
     "count_own_vote",
     "disturbs",
@@ -67,28 +67,22 @@ def _ask(state: State) -> None:
     state.role = Role.PRE_CANDIDATE
     # Nothing is promised by this, so it counts without the disk.
     state.votes[state.me] = True
-    _ask_the_silent(state)
+    ask_the_silent(state)
     _count(state)
 
 
-def _ask_the_silent(state: State) -> None:
-    """Ask those for a PreVote who have not said yes or no."""
+def ask_the_silent(state: State) -> None:
+    """Ask those for a PreVote who have not said yes or no.
+
+    With every tick again (section 5.1): who heard from the leader a moment later than this member
+    ignored it the first time, because for one tick more it took the leader for alive.
+    """
     log = state.log
     term = Term(state.term + 1)
     for peer in state.conf_state.voting:
         if peer not in state.votes:
             # The question reveals no term, so it does not wait for the disk.
             state.outbox.append(PreVote(peer, state.me, term, log.last, log.last_term))
-
-
-def ask_again(state: State) -> None:
-    """Repeat the question to those who have not answered (section 5.1).
-
-    Who heard from the leader a moment later than this member ignored it the first time, because
-    for one tick more it took the leader for alive.
-    """
-    if state.role == Role.PRE_CANDIDATE:
-        _ask_the_silent(state)
 
 
 def _stand(state: State, *, transfer: bool) -> None:

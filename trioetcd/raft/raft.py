@@ -87,8 +87,8 @@ class Raft(State):
                 self.campaign()
             else:
                 self.follow(self.term, NOBODY)
-        elif self.role != Role.FOLLOWER:
-            election.ask_again(self)
+        elif self.role == Role.PRE_CANDIDATE:
+            election.ask_the_silent(self)
 
     def _lead_on(self) -> None:
         ticks = self.config.election_ticks
