@@ -135,4 +135,4 @@ class Batches:
         self._crc = link_crc(link)
         rows[META_ROW] = meta
         rows[chain_key(number)] = link
-        return Persist(number, rows)
+        return Persist(number, rows, size)

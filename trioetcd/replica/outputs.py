@@ -26,10 +26,12 @@ class Persist(NamedTuple):
     Attributes:
         number: the batch; numbers have no gaps, and one batch is written at a time.
         rows: raw keys and values; None deletes. Neither the driver nor the replica changes it.
+        size: bytes of keys and values, but for the two rows that every batch has.
     """
 
     number: int
     rows: dict[bytes, bytes | None]
+    size: int
 
 
 @dataclass(slots=True)

@@ -292,7 +292,7 @@ class Driver:
 
     def _may_wait_for(self, batch: Persist) -> bool:
         """Whether nobody could notice that the loop stands still while this batch is written."""
-        return self._alone() and sum(len(row) for row in batch.rows.values() if row) < QUICK_BYTES
+        return batch.size < QUICK_BYTES and self._alone()
 
     def _write_here(self, batch: Persist) -> None:
         """Write a batch and wait for the disk, where two threads' waking each other costs more."""

@@ -128,7 +128,7 @@ class Synchronous:
     def write(self) -> int:
         """Write the waiting batch to the disk, without telling the replica."""
         assert self.waiting is not None
-        number, rows = self.waiting
+        number, rows, _ = self.waiting
         self.backend.prepare(rows).write()
         self.waiting = None
         return number
