@@ -23,17 +23,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from benchmarks.cases import CASES, Case, Figures
+from benchmarks.cases import CASES, Case, Figures, Timed
 from benchmarks.loadgen import BUILD, LoadError, build
 from tests.proof.cluster import Cluster
 from tests.proof.member import Member, NotReadyError
 from trioetcd.testing.cluster import find_program
 
 SYNCS: Final = 300
+FURTHER: Final = (
+    "restart_s", "restart_killed_s", "VmRSS", "pause_ms", "slowest_second", "stall_ms", "max_ms",
+)  # fmt: skip
+"""Figures of a case that is done once, shown beneath its main one."""
 SYNC_BYTES: Final = 400
 
 
-Bench = Case[Member] | Case[Cluster]
+Bench = Case[Member] | Case[Timed] | Case[Cluster]
 
 
 @dataclass(slots=True)
@@ -111,13 +115,13 @@ def table(results: list[Measured], names: list[str]) -> str:
         figures = [case.figure]
         if case.once:
             figures += [
-                f for f in ("restart_s", "restart_killed_s", "VmRSS", "pause_ms", "slowest_second")
+                f for f in FURTHER
                 if measured.median(names[0], f) is not None
             ]  # fmt: skip
         for figure in figures:
             medians = [measured.median(name, figure) for name in names]
             shown = ["failed" if m is None else f"{m:,.2f}" for m in medians]
-            less = figure in {"restart_s", "restart_killed_s", "VmRSS", "pause_ms"}
+            less = figure in FURTHER and figure != "slowest_second"
             better = case.more_is_better and not less
             ratio = ""
             if len(medians) == 2 and medians[0] and medians[1]:

@@ -150,6 +150,7 @@ class Bench:
             metrics=metrics,
             now=clock.monotonic,
             turns=Turns(),
+            soon=self.server.cursors.soon,
         )
         self.turn = self.connection._turn  # noqa: SLF001 - what the reader's task calls
         self.turn(self.client.first)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,16 +11,20 @@ from pathlib import Path
 from typing import Final, Generic, Protocol, TypeVar
 
 from benchmarks.loadgen import Report, Target, load
+from benchmarks.stalls import longest_ms
 from tests.proof.cluster import Cluster
 from tests.proof.member import Member
 
-__all__ = ["CASES", "Case", "Contender", "Figures"]
+__all__ = ["CASES", "Case", "Contender", "Figures", "Timed"]
 
 Figures = dict[str, float]
 KEYS: Final = 10_000
 CONNECTIONS: Final = 10
 SETTLE_SECONDS: Final = 3.0
 MILLION: Final = 1_000_000
+SCANNED: Final = "scanned/"
+SCANNED_KEYS: Final = 17_000
+"""With 256-byte values and what a KeyValue has besides, 5 MB."""
 SIZES: Final = (100_000, 300_000, 1_000_000)
 
 
@@ -136,6 +142,55 @@ def _latency(rate: float) -> Callable[[Member, float], Figures]:
     return measure
 
 
+def _page(member: Member, seconds: float) -> Figures:
+    load(member, "fill", keys=MILLION, clients=8, conns=4, patience=1800)
+    time.sleep(SETTLE_SECONDS)
+    report = load(member, "page", seconds=seconds, warmup=1, keys=MILLION, clients=1, conns=1)
+    return _figures(report)
+
+
+def _idle(member: Member, seconds: float) -> Figures:
+    del seconds
+    report = load(
+        member, "idle", pid=member.pid, watchers=10_000, streams=100, conns=10,
+        seconds=SETTLE_SECONDS,
+    )  # fmt: skip
+    return {"kib_each": report["bytes_each"] / 1024}
+
+
+class Timed(Member):
+    """A member whose rounds are timed, if it is trioetcd."""
+
+    def __init__(self, target: str, root: Path) -> None:
+        self.report = root / "stalls.json"
+        command = (sys.executable, "-m", "benchmarks.stalls", str(self.report))
+        super().__init__(target, root, command=command)
+
+
+def _disturbed(
+    disturbance: str, *, clients: int = 1, keys: int = SCANNED_KEYS, value_bytes: int = 256
+) -> Callable[[Timed, float], Figures]:
+    def measure(member: Timed, seconds: float) -> Figures:
+        keys_and_values = {"keys": keys, "value_bytes": value_bytes, "clients": clients}
+        load(member, "fill", prefix=SCANNED, conns=1, patience=1800, **keys_and_values)
+        time.sleep(SETTLE_SECONDS)
+        if not member.is_etcd:
+            assert member.process is not None
+            member.process.send_signal(signal.SIGUSR1)
+        report = load(
+            member, "watch-latency", seconds=seconds, rate=100, disturb=disturbance,
+            scan_prefix=SCANNED, timeout=120, **keys_and_values,
+        )  # fmt: skip
+        figures = _figures(report)
+        figures["disturbed"] = report.get("disturbed", 0)
+        member.stop(60)
+        if not member.is_etcd:
+            figures["stall_ms"] = longest_ms(member.report)[0]["ms"]
+        return figures
+
+    return measure
+
+
 def _million(member: Member, seconds: float) -> Figures:
     del seconds
     report = load(
@@ -182,7 +237,7 @@ def _sized(keys: int) -> Callable[[Member, float], Figures]:
     return measure
 
 
-CASES: Final[tuple[Case[Member] | Case[Cluster], ...]] = (
+CASES: Final[tuple[Case[Member] | Case[Timed] | Case[Cluster], ...]] = (
     Case("put, 1 client", Member, _put(1, 1), "rate", "puts/s", goal="at least 1.0"),
     Case("put, 100 clients", Member, _put(100, CONNECTIONS), "rate", "puts/s", goal="at least 1.5"),
     Case("put, 1000 clients", Member, _put(1000, 100), "rate", "puts/s"),
@@ -196,7 +251,14 @@ CASES: Final[tuple[Case[Member] | Case[Cluster], ...]] = (
         "ranges/s",
         goal="at least 2.0",
     ),
-    Case("watch fan-out, 1000 on 10 streams", Member, _fanout, "rate", "events/s"),
+    Case(
+        "watch fan-out, 1000 on 10 streams",
+        Member,
+        _fanout,
+        "rate",
+        "events/s",
+        goal="at least 1.0",
+    ),
     Case(
         "watch latency at 100 puts/s, p50",
         Member,
@@ -212,6 +274,53 @@ CASES: Final[tuple[Case[Member] | Case[Cluster], ...]] = (
         "p99_ms",
         "ms",
         more_is_better=False,
+    ),
+    Case(
+        "watch latency at 500 puts/s, p99",
+        Member,
+        _latency(500),
+        "p99_ms",
+        "ms",
+        more_is_better=False,
+        goal="at least 1.0",
+    ),
+    Case(
+        "page of 500 of a million keys, with count, p50",
+        Member,
+        _page,
+        "p50_ms",
+        "ms",
+        more_is_better=False,
+        once=True,
+        goal="at most 5 ms",
+    ),
+    Case(
+        "10 000 idle watchers",
+        Member,
+        _idle,
+        "kib_each",
+        "KiB",
+        more_is_better=False,
+        once=True,
+        goal="at most 16 KiB",
+    ),
+    *(
+        Case(
+            f"watch latency during {name}, p99",
+            Timed,
+            measure,
+            "p99_ms",
+            "ms",
+            more_is_better=False,
+            once=True,
+            goal="at most 150 ms, no stall above 100 ms",
+        )
+        for name, measure in (
+            ("10 scans of 5 MB", _disturbed("scan", clients=10)),
+            ("compaction", _disturbed("compact")),
+            ("defragmentation", _disturbed("defrag", keys=100_000)),
+            ("a snapshot of 1 GB", _disturbed("snapshot", keys=200_000, value_bytes=5_000)),
+        )
     ),
     *(
         Case(

@@ -54,6 +54,8 @@ class Report(TypedDict, total=False):
     per_second: list[int]
     events: int
     puts: int
+    bytes_each: float
+    disturbed: int
 
 
 def build() -> Path:

@@ -26,6 +26,9 @@ type options struct {
 	rate                              float64
 	prefix                            string
 	since                             int64
+	pid                               int
+	limit                             int64
+	disturbance, scanPrefix           string
 	seed                              int64
 	timeout                           float64
 }
@@ -42,21 +45,25 @@ type report struct {
 	PerSecond []int64            `json:"per_second,omitempty"`
 	Events    int64              `json:"events,omitempty"`
 	Puts      int64              `json:"puts,omitempty"`
+	BytesEach float64            `json:"bytes_each,omitempty"`
+	Disturbed int64              `json:"disturbed,omitempty"`
 }
 
 var modes = map[string]func(context.Context, *options) (*report, error){
 	"put":           runUnary,
 	"range":         runUnary,
 	"txn-put":       runUnary,
+	"page":          runUnary,
 	"fill":          runFill,
 	"watch-fanout":  runFanout,
 	"watch-latency": runWatchLatency,
+	"idle":          runIdle,
 	"first":         runFirst,
 }
 
 func parse() *options {
 	o := &options{}
-	flag.StringVar(&o.mode, "mode", "put", "put, range, txn-put, fill, watch-fanout, watch-latency, first")
+	flag.StringVar(&o.mode, "mode", "put", "put, range, txn-put, page, fill, watch-fanout, watch-latency, idle, first")
 	flag.StringVar(&o.endpoint, "endpoint", "https://127.0.0.1:2379", "where members serve clients, with commas between; calls take turns")
 	flag.StringVar(&o.cacert, "cacert", "", "CA that signed the server's certificate")
 	flag.StringVar(&o.cert, "cert", "", "client certificate")
@@ -77,6 +84,10 @@ func parse() *options {
 	flag.Float64Var(&o.rate, "rate", 100, "puts per second of watch-latency")
 	flag.StringVar(&o.prefix, "prefix", "", "put in front of every key")
 	flag.Int64Var(&o.since, "since", 0, "mode first: nanoseconds since 1970 at which the member was started")
+	flag.IntVar(&o.pid, "pid", 0, "mode idle: the member's process, whose memory is looked at")
+	flag.Int64Var(&o.limit, "limit", 500, "mode page: keys of a page")
+	flag.StringVar(&o.disturbance, "disturb", "", "mode watch-latency: scan, compact, defrag or snapshot meanwhile, by -clients")
+	flag.StringVar(&o.scanPrefix, "scan-prefix", "scanned/", "what scan reads and compact overwrites")
 	flag.Int64Var(&o.seed, "seed", 1, "seed of the random keys")
 	flag.Float64Var(&o.timeout, "timeout", 30, "seconds a call may take")
 	flag.Parse()

@@ -83,6 +83,14 @@ func (o *options) call(c *clientv3.Client, value string) func(context.Context, s
 			_, err := c.Txn(ctx).Then(clientv3.OpPut(key, value)).Commit()
 			return err
 		}
+	case "page":
+		return func(ctx context.Context, key string) error {
+			page, err := c.Get(ctx, key, clientv3.WithFromKey(), clientv3.WithLimit(o.limit))
+			if err == nil && page.Count < int64(len(page.Kvs)) {
+				err = fmt.Errorf("a page of %d keys with a count of %d", len(page.Kvs), page.Count)
+			}
+			return err
+		}
 	default:
 		return func(ctx context.Context, key string) error {
 			_, err := c.Put(ctx, key, value)

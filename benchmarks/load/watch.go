@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -64,28 +65,28 @@ func scan(data []byte) (events int64, created, canceled bool, err error) {
 	return events, created, canceled, nil
 }
 
-// openWatches opens one watch stream with `watchers` watchers of `key`, all confirmed.
-func openWatches(ctx context.Context, c *clientv3.Client, key string, watchers int) (grpc.ClientStream, error) {
+// openWatches opens one watch stream with a watcher of each of `keys`, all confirmed.
+func openWatches(ctx context.Context, c *clientv3.Client, keys []string) (grpc.ClientStream, error) {
 	description := &grpc.StreamDesc{StreamName: "Watch", ServerStreams: true, ClientStreams: true}
 	stream, err := c.ActiveConnection().NewStream(ctx, description, "/etcdserverpb.Watch/Watch",
 		grpc.ForceCodec(rawCodec{}), grpc.MaxCallRecvMsgSize(256<<20))
 	if err != nil {
 		return nil, err
 	}
-	request := pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
-		CreateRequest: &pb.WatchCreateRequest{Key: []byte(key)},
-	}}
-	message, err := request.Marshal()
-	if err != nil {
-		return nil, err
-	}
-	for range watchers {
+	for _, key := range keys {
+		request := pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
+			CreateRequest: &pb.WatchCreateRequest{Key: []byte(key)},
+		}}
+		message, err := request.Marshal()
+		if err != nil {
+			return nil, err
+		}
 		if err := stream.SendMsg(&message); err != nil {
 			return nil, err
 		}
 	}
 	buffer := []byte{}
-	for confirmed := 0; confirmed < watchers; {
+	for confirmed := 0; confirmed < len(keys); {
 		if err := stream.RecvMsg(&buffer); err != nil {
 			return nil, err
 		}
@@ -126,7 +127,7 @@ func runFanout(ctx context.Context, o *options) (*report, error) {
 		if i < o.watchers%o.streams {
 			share++
 		}
-		stream, err := openWatches(bounded, conns[i%len(conns)], key, share)
+		stream, err := openWatches(bounded, conns[i%len(conns)], slices.Repeat([]string{key}, share))
 		if err != nil {
 			return nil, fmt.Errorf("stream %d: %w", i, err)
 		}
@@ -190,7 +191,8 @@ func countEvents(ctx context.Context, stream grpc.ClientStream, delivered *atomi
 }
 
 // runWatchLatency puts at a fixed rate; the time from just before the put to the event's arrival
-// is what is recorded. Late puts are sent at once but timed from when they were due.
+// is what is recorded. Late puts are sent at once but timed from when they were due. Meanwhile the
+// member may be disturbed.
 func runWatchLatency(ctx context.Context, o *options) (*report, error) {
 	conns, err := o.connect(ctx, 2)
 	if err != nil {
@@ -224,6 +226,12 @@ func runWatchLatency(ctx context.Context, o *options) (*report, error) {
 		}
 		done <- errors.New("watch ended early")
 	}()
+	calm := func() (int64, error) { return 0, nil }
+	if o.disturbance != "" {
+		if calm, err = o.disturb(ctx); err != nil {
+			return nil, err
+		}
+	}
 	padding := strings.Repeat("v", max(0, o.valueBytes-20))
 	began := time.Now()
 	slots := make(chan struct{}, 1000)
@@ -246,9 +254,11 @@ func runWatchLatency(ctx context.Context, o *options) (*report, error) {
 	case <-time.After(10 * time.Second):
 		err = errors.New("events missing ten seconds after the last put")
 	}
-	if err != nil {
+	disturbed, disturbError := calm()
+	if err = errors.Join(err, disturbError); err != nil {
 		return nil, err
 	}
+	result.Disturbed = disturbed
 	result.Count = latencies.n
 	result.Latency = latencies.summary()
 	return result, nil

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -292,6 +293,39 @@ async def test_a_large_range_arrives_whole() -> None:
         assert (0, 2000, 2000) == (large.status[0], len(response.kvs), response.count)
         await client.close()
         await other.close()
+
+
+class LargestStep(trio.abc.Instrument):
+    """Notes how much is written in one step of any task."""
+
+    def __init__(self, written: Callable[[], int]) -> None:
+        self.largest = 0
+        self._written = written
+        self._before = written()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - Trio's signature
+        written = self._written()
+        self.largest = max(self.largest, written - self._before)
+        self._before = written
+
+
+async def test_a_large_answer_is_written_in_parts() -> None:
+    """A client that reads as fast as it is written to takes no more of a turn than others."""
+    async with front() as found:
+        await fill(found.server, 2000, value=b"x" * 2000)
+        client = await found.client(window=WIDE)
+        while not found.frontend._connections:
+            await trio.testing.wait_all_tasks_blocked()
+        (connection,) = found.frontend._connections
+        step = LargestStep(lambda: connection._stream.sent_bytes + connection._stream.parked_bytes)
+        trio.lowlevel.add_instrument(step)
+        large = await client.call(KV + "Range", range_message())
+        trio.lowlevel.remove_instrument(step)
+
+        assert len(large.body) > 4_000_000
+        # What all long work may do in a turn; a quick machine writes 16 parts in it.
+        assert step.largest < Limits().take_bytes_max * 20
+        await client.close()
 
 
 # Clients that do not read

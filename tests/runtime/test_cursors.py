@@ -47,6 +47,27 @@ async def test_cursors_take_turns_and_tell_when_done() -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_parts_take_turns_with_reads() -> None:
+    """Something long that asks for its next part each time gets one step when a read gets one."""
+    cursors = Cursors()
+    log: list[str] = []
+    parts = Steps("part", 4, log)
+
+    def work() -> None:
+        if not parts.step(STEP_ROWS, STEP_BYTES):
+            cursors.soon(work)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cursors.run)
+        cursors.add(Steps("read", 3, log), lambda: None, lambda: True)
+        cursors.soon(work)
+        while len(cursors):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+
+    assert log == ["read", "part"] * 3 + ["part"]
+
+
 async def test_an_unwanted_cursor_is_closed() -> None:
     """What nobody waits for is closed without another step, and its end is not told."""
     cursors = Cursors()

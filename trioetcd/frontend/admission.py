@@ -133,6 +133,7 @@ class Frontend:
             metrics=self._server.metrics,
             now=self._server.now,
             turns=self._server.driver,
+            soon=self._server.cursors.soon,
         )
         self._connections.add(connection)
         try:

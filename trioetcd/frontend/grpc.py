@@ -59,6 +59,7 @@ class GrpcConnection:
         metrics: where calls are counted.
         now: monotonic seconds.
         turns: the member's turns.
+        soon: calls what writes the next part of a large answer, when it is its turn.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class GrpcConnection:
         metrics: Metrics,
         now: Callable[[], float],
         turns: Turns,
+        soon: Callable[[Callable[[], None]], None],
     ) -> None:
         self._stream = stream
         self._router = router
@@ -78,12 +80,13 @@ class GrpcConnection:
         self._metrics = metrics
         self._now = now
         self._turns = turns
+        self._soon = soon
+        self._going_on = False
         self._owing = False
         self._rest: list[ServerEvent] = []
         self._output_bytes_max = limits.output_bytes_max
         self._codec = GrpcServer(streaming=router.streams, limits=limits)
-        # A stream with more than this behind its window is given no more until it is told of
-        # as drained, which happens to those only that were above this mark.
+        # With more than this behind its window a stream waits until it is told of as drained.
         self.backlog_bytes_max = limits.backlog_high_bytes
         self._streams: dict[int, _Stream] = {}
         self._deadlines: dict[int, float] = {}
@@ -130,16 +133,23 @@ class GrpcConnection:
             return
         codec = self._codec
         try:
-            while (codec.out or codec.ready) and (data := codec.take()):
+            if (codec.out or codec.ready) and (data := codec.take()):
                 if not stream.send_nowait(data):
                     self._parked.set()
-                    break
+                elif codec.ready and not self._going_on:
+                    # Who reads as fast as it is written to must not hold up the others.
+                    self._going_on = True
+                    self._soon(self._go_on)
             if self._streams:
                 self._tell_drained()
             if not self._calls:
                 self._settled.set()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._scope.cancel()
+
+    def _go_on(self) -> None:
+        self._going_on = False
+        self.flush()
 
     def _tell_drained(self) -> None:
         """Let streams go on whose backlog was cut down by the writes of this turn."""
@@ -386,8 +396,7 @@ class GrpcConnection:
 
     async def _serve_stream(self, stream: _Stream, head: Head, handler: StreamHandler) -> None:
         call = stream.call
-        code = Code.OK
-        text = ""
+        code, text = Code.OK, ""
         try:
             with stream.scope:
                 try:

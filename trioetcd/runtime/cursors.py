@@ -1,7 +1,8 @@
 """Long reads, a bounded step at a time, so that a range of everything holds up nobody.
 
-A handler that finds more than one step's work leaves its cursor here; all cursors together get
-`TURN_SECONDS` of each turn of the loop, one after the other.
+A handler that finds more than one step's work leaves its cursor here, and a connection what it has
+to write of a large answer; all of them together get `TURN_SECONDS` of each turn of the loop, one
+after the other.
 """
 
 from __future__ import annotations
@@ -62,6 +63,10 @@ class Cursors:
         """Call `start`, which may add a cursor, when one of those under way has ended."""
         self._waiting.append(start)
 
+    def soon(self, work: Callable[[], None]) -> None:
+        """Call `work`, a part of something long, when it is its turn among the reads."""
+        self.add(_Part(work), _nothing, _always)
+
     async def run(self) -> None:
         """Step for ever."""
         while True:
@@ -88,3 +93,25 @@ class Cursors:
         else:
             self._active.append((cursor, done, wanted))
         return True
+
+
+class _Part:
+    """One step of something that asks again for its next."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+
+    def step(self, _rows: int, _size: int, /) -> bool:
+        self._work()
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+def _nothing() -> None:
+    """Nobody waits for the end of a part."""
+
+
+def _always() -> bool:
+    return True

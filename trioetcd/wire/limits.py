@@ -48,8 +48,8 @@ class Limits:
         connection_window_bytes: what all streams together may have in flight.
         output_bytes_max: bytes waiting for a peer's windows; above it new streams are refused,
             for this peer asks and does not read.
-        take_bytes_max: queued bytes one ``take()`` hands out, so that a large answer is never
-            copied as a whole.
+        take_bytes_max: queued bytes one ``take()`` hands out: of a large answer no more than this
+            is copied at a time, and others have their turn before the next (1 ms).
         join_bytes_max: pieces of an answer up to this size are joined when they are queued.
         backlog_high_bytes: a stream with more waiting gets a DRAINED event later ...
         backlog_low_bytes: ... when no more than this is left.
@@ -77,7 +77,7 @@ class Limits:
     stream_window_bytes: int = 1 * MIB
     connection_window_bytes: int = 16 * MIB
     output_bytes_max: int = 32 * MIB
-    take_bytes_max: int = 1 * MIB
+    take_bytes_max: int = 128 * KIB
     join_bytes_max: int = 256 * KIB
     backlog_high_bytes: int = 256 * KIB
     backlog_low_bytes: int = 64 * KIB
