@@ -303,7 +303,7 @@ class LargestStep(trio.abc.Instrument):
         self._written = written
         self._before = written()
 
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - Trio's signature
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
         written = self._written()
         self.largest = max(self.largest, written - self._before)
         self._before = written
