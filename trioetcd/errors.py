@@ -98,6 +98,27 @@ def unread() -> EtcdError:
     return EtcdError(ErrorRow("Unread", Code.RESOURCE_EXHAUSTED, text))
 
 
+def no_room(room: int, needed: int) -> EtcdError:
+    """Make the answer to who wants a backup for which the disk has too little room, in bytes."""
+    return _no_space(f"{room} bytes of disk space are free, {needed} are needed")
+
+
+def disk_full() -> EtcdError:
+    """Make the answer to who wants a backup during which the disk ran full."""
+    return _no_space("the disk is full")
+
+
+def _no_space(reason: str) -> EtcdError:
+    text = f"etcdserver: no space to build a snapshot: {reason}"
+    return EtcdError(ErrorRow("NoSpaceForSnapshot", Code.RESOURCE_EXHAUSTED, text))
+
+
+def no_backup(reason: str) -> EtcdError:
+    """Make the answer to who wants a backup whose file the disk does not write or read."""
+    text = f"etcdserver: the snapshot could not be built: {reason}"
+    return EtcdError(ErrorRow("NoSnapshot", Code.INTERNAL, text))
+
+
 def unimplemented(text: str) -> EtcdError:
     """Make the answer to a request for something that does not exist here (yet)."""
     return EtcdError(ErrorRow("Unimplemented", Code.UNIMPLEMENTED, text))

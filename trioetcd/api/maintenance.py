@@ -1,15 +1,18 @@
-"""Maintenance: Alarm, Status, Defragment, MoveLeader, Hash and HashKV."""
+"""Maintenance: Alarm, Status, Defragment, MoveLeader, Hash, HashKV and Snapshot."""
 
 from __future__ import annotations
 
-from trioetcd.api.context import Metadata
+from trioetcd import errors
+from trioetcd.api.context import MessageStream, Metadata
+from trioetcd.errors import EtcdError
 from trioetcd.ports import Sink
+from trioetcd.runtime.backups import Backups, Chunk
 from trioetcd.runtime.server import STORAGE_VERSION, Answer, Server
 from trioetcd.schema import messages
 from trioetcd.statemachine import CommandKind
 from trioetcd.values import SERVER_VERSION, MemberID
 
-__all__ = ["MaintenanceAPI"]
+__all__ = ["MaintenanceAPI", "SnapshotAPI"]
 
 
 class MaintenanceAPI:
@@ -84,3 +87,29 @@ class MaintenanceAPI:
             hash=value, compact_revision=compact_revision, hash_revision=hash_revision
         )
         return server.header() + response.SerializeToString()
+
+
+class SnapshotAPI:
+    """The handler of `etcdserverpb.Maintenance/Snapshot`, where there is a disk to build one on."""
+
+    def __init__(self, backups: Backups) -> None:
+        self._backups = backups
+
+    async def snapshot(self, _metadata: Metadata, stream: MessageStream) -> None:
+        """Snapshot: this member's state in etcd's own form, then its SHA-256; learners too."""
+        message = await stream.receive()
+        if message is None:
+            raise EtcdError(errors.CANCELED)
+        messages.SnapshotRequest.FromString(message)
+
+        async def send(chunks: list[Chunk]) -> None:
+            await stream.send(
+                [
+                    messages.SnapshotResponse(
+                        remaining_bytes=remaining, blob=blob, version=STORAGE_VERSION
+                    ).SerializeToString()
+                    for remaining, blob in chunks
+                ]
+            )
+
+        await self._backups.serve(send)

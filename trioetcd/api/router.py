@@ -11,9 +11,10 @@ from trioetcd.api.context import StreamHandler, UnaryHandler
 from trioetcd.api.health import HealthAPI
 from trioetcd.api.kv import KVAPI
 from trioetcd.api.lease import LeaseAPI
-from trioetcd.api.maintenance import MaintenanceAPI
+from trioetcd.api.maintenance import MaintenanceAPI, SnapshotAPI
 from trioetcd.api.watch import WatchAPI
 from trioetcd.errors import EtcdError, unimplemented
+from trioetcd.runtime.backups import Backups
 from trioetcd.runtime.server import Server
 from trioetcd.schema.services import METHODS
 
@@ -34,13 +35,16 @@ class Router:
         self.streams = streams
 
     @classmethod
-    def of(cls, server: Server) -> Router:
-        """Give the handlers of a member."""
+    def of(cls, server: Server, backups: Backups | None = None) -> Router:
+        """Give the handlers of a member; without `backups` it serves none."""
         kv = KVAPI(server)
         lease = LeaseAPI(server)
         cluster = ClusterAPI(server)
         maintenance = MaintenanceAPI(server)
         health = HealthAPI(server)
+        snapshots: dict[str, StreamHandler] = {}
+        if backups is not None:
+            snapshots["/etcdserverpb.Maintenance/Snapshot"] = SnapshotAPI(backups).snapshot
         return cls(
             unary={
                 "/etcdserverpb.KV/Range": kv.range,
@@ -70,6 +74,7 @@ class Router:
                 "/etcdserverpb.Watch/Watch": WatchAPI(server).watch,
                 "/etcdserverpb.Lease/LeaseKeepAlive": lease.keep_alive,
                 "/grpc.health.v1.Health/Watch": health.watch,
+                **snapshots,
             },
         )
 

@@ -29,7 +29,7 @@ from trioetcd.cluster.member import (
     member_id,
     to_message,
 )
-from trioetcd.cluster.membership import MEMBER_TABLE, Membership, member_row
+from trioetcd.cluster.membership import MEMBER_TABLE, Membership, member_row, read_members
 from trioetcd.cluster.rules import Connected, may_add, may_append, may_remove
 from trioetcd.cluster.version import CLUSTER_VERSION, SERVER_VERSION
 
@@ -61,5 +61,6 @@ __all__ = [
     "may_remove",
     "member_id",
     "member_row",
+    "read_members",
     "to_message",
 ]

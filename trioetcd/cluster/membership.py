@@ -26,12 +26,12 @@ from trioetcd.cluster.commands import (
 )
 from trioetcd.cluster.member import Member, decode_member, encode_member, to_message
 from trioetcd.errors import ErrorRow, EtcdError, unimplemented
-from trioetcd.ports import Space
+from trioetcd.ports import ReadView, Space
 from trioetcd.raft import ConfState
 from trioetcd.schema import messages
 from trioetcd.values import MemberID
 
-__all__ = ["MEMBER_TABLE", "Membership", "member_row"]
+__all__ = ["MEMBER_TABLE", "Membership", "member_row", "read_members"]
 
 MEMBER_TABLE: Final = b"m"
 
@@ -42,6 +42,19 @@ _REMOVED: Final = b""
 def member_row(epoch: bytes, member: MemberID) -> bytes:
     """Give the raw key of a member's row."""
     return epoch + MEMBER_TABLE + member.to_bytes(8, "big")
+
+
+def read_members(view: ReadView, epoch: bytes) -> tuple[list[Member], list[MemberID]]:
+    """Read table ``m`` of an epoch: the members, and the numbers of those that were removed."""
+    members: list[Member] = []
+    removed: list[MemberID] = []
+    start = epoch + MEMBER_TABLE
+    for key, value in view.scan(start, epoch + bytes((MEMBER_TABLE[0] + 1,))):
+        if value == _REMOVED:
+            removed.append(MemberID(int.from_bytes(key[len(start) :], "big")))
+        else:
+            members.append(decode_member(value))
+    return members, removed
 
 
 class Membership:
@@ -65,16 +78,9 @@ class Membership:
         """Start again from the rows of an epoch."""
         self.changes += 1
         self._epoch = epoch
-        self._members: dict[MemberID, Member] = {}
-        self._removed: dict[MemberID, None] = {}
-        start = epoch + MEMBER_TABLE
-        stop = epoch + bytes((MEMBER_TABLE[0] + 1,))
-        for key, value in self._space.scan(start, stop):
-            if value == _REMOVED:
-                self._removed[MemberID(int.from_bytes(key[len(start) :], "big"))] = None
-            else:
-                member = decode_member(value)
-                self._members[member.id] = member
+        members, removed = read_members(self._space, epoch)
+        self._members = {member.id: member for member in members}
+        self._removed = dict.fromkeys(removed)
 
     def __len__(self) -> int:
         return len(self._members)

@@ -18,6 +18,7 @@ from trioetcd.frontend.http import HttpDoor
 from trioetcd.frontend.http1 import Http1Connection
 from trioetcd.frontend.websocket import WatchDoor
 from trioetcd.ports import BackendError
+from trioetcd.runtime.backups import Backups
 from trioetcd.runtime.server import Server
 from trioetcd.runtime.trace import Log
 from trioetcd.transport.listener import Accepted
@@ -52,6 +53,7 @@ class Frontend:
         limits: bounds on what a connection may send.
         origin_allowed: whether a browser's page of this origin may use the member.
         log: where trouble is told.
+        backups: makes those that clients want, if any can be made.
     """
 
     def __init__(
@@ -61,11 +63,12 @@ class Frontend:
         limits: Limits,
         origin_allowed: Callable[[str], bool],
         log: Log,
+        backups: Backups | None = None,
     ) -> None:
         self._server = server
         self._limits = limits
         self._log = log
-        self._router = Router.of(server)
+        self._router = Router.of(server, backups)
         self._door = HttpDoor(server)
         self._watch = WatchDoor(server, origin_allowed=origin_allowed)
         self._connections: set[GrpcConnection] = set()

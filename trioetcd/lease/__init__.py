@@ -7,7 +7,7 @@ elsewhere; time comes in as an argument.
 
 from __future__ import annotations
 
-from trioetcd.lease.lease import LEASE_TTL_MAX
+from trioetcd.lease.lease import LEASE_TTL_MAX, read_leases
 from trioetcd.lease.lessor import Lessor
 
-__all__ = ["LEASE_TTL_MAX", "Lessor"]
+__all__ = ["LEASE_TTL_MAX", "Lessor", "read_leases"]

@@ -12,10 +12,13 @@ A lease itself is a number; there is no object per lease, because there may be v
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from struct import Struct
 from typing import Final
 
-__all__ = ["LEASE_TTL_MAX", "Tables", "pack_ttl", "unpack_ttl"]
+from trioetcd.ports import ReadView
+
+__all__ = ["LEASE_TTL_MAX", "Tables", "pack_ttl", "read_leases", "unpack_ttl"]
 
 LEASE_TTL_MAX: Final = 9_000_000_000
 """The longest time to live that may be granted, in seconds (etcd)."""
@@ -47,6 +50,13 @@ class Tables:
     def keys_prefix(self, lease: int) -> bytes:
         """Give what the rows of a lease's keys begin with."""
         return self.keys + _ID.pack(lease)
+
+
+def read_leases(view: ReadView, epoch: bytes) -> Iterator[tuple[int, int, int]]:
+    """Go through table ``L`` of an epoch: lease, seconds granted, seconds remaining or 0."""
+    tables = Tables(epoch)
+    for raw, value in view.scan(tables.leases, tables.leases_end):
+        yield tables.lease_of(raw), *unpack_ttl(value)
 
 
 def pack_ttl(granted: int, remaining: int) -> bytes:

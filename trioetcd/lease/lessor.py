@@ -14,7 +14,7 @@ from typing import Final
 
 from trioetcd import errors
 from trioetcd.errors import EtcdError
-from trioetcd.lease.lease import LEASE_TTL_MAX, Tables, pack_ttl, unpack_ttl
+from trioetcd.lease.lease import LEASE_TTL_MAX, Tables, pack_ttl, read_leases
 from trioetcd.ports import Space, WriteBatch
 
 __all__ = ["RETRY_SECONDS", "Lessor"]
@@ -40,16 +40,14 @@ class Lessor:
 
     def load(self, *, epoch: bytes) -> None:
         """Start again from the rows of an epoch; the member is no primary then."""
-        tables = self._tables = Tables(epoch)
+        self._tables = Tables(epoch)
         self._primary = False
         self._granted: dict[int, int] = {}
         self._remaining: dict[int, int] = {}
         self._expiry: dict[int, float] = {}
         self._queue: list[tuple[float, int]] = []
         self._queued: dict[int, float] = {}
-        for raw, value in self._space.scan(tables.leases, tables.leases_end):
-            lease = tables.lease_of(raw)
-            granted, remaining = unpack_ttl(value)
+        for lease, granted, remaining in read_leases(self._space, epoch):
             self._granted[lease] = granted
             if remaining:
                 self._remaining[lease] = remaining

@@ -6,13 +6,17 @@ keeps anything in memory that grows with the number of keys (but the sparse `cou
 
 Modules, low to high: `layout` (tables), `revision`, `old_rows`, `counts`, `selection` (range
 reads), `history`, `hash`, `compaction`, `store`, `write` (one request's change), `interest` (who
-wants which key), `watch` (the hub), `watch_session` (one stream).
+wants which key), `watch` (the hub), `watch_session` (one stream), `sorting` (more rows than memory
+holds), `backup` (the key space as etcd stores it).
 """
 
 from __future__ import annotations
 
+from trioetcd.mvcc.backup import export_revisions, pack_revision
 from trioetcd.mvcc.history import Event
+from trioetcd.mvcc.layout import Tables
 from trioetcd.mvcc.selection import RangeCursor, RangeQuery
+from trioetcd.mvcc.sorting import Fetch, Sorter, Steps
 from trioetcd.mvcc.store import Store
 from trioetcd.mvcc.watch import WatchHub
 from trioetcd.mvcc.watch_session import WatchSession
@@ -20,10 +24,16 @@ from trioetcd.mvcc.write import WriteTxn
 
 __all__ = [
     "Event",
+    "Fetch",
     "RangeCursor",
     "RangeQuery",
+    "Sorter",
+    "Steps",
     "Store",
+    "Tables",
     "WatchHub",
     "WatchSession",
     "WriteTxn",
+    "export_revisions",
+    "pack_revision",
 ]

@@ -35,12 +35,20 @@ from trioetcd.pki import PkiError
 from trioetcd.ports import Backend, BackendError
 from trioetcd.replica import CorruptLog, Recovered, Replica, ReplicaConfig, recover
 from trioetcd.runtime import garbage
+from trioetcd.runtime.backups import Backups
 from trioetcd.runtime.clock import SystemClock
 from trioetcd.runtime.metrics import Metrics
 from trioetcd.runtime.observation import observe
 from trioetcd.runtime.server import Server, ServerLimits
 from trioetcd.runtime.trace import Log, open_outputs
-from trioetcd.storage import DataDir, DataDirError, ExitCode, open_member_store, remember_identity
+from trioetcd.storage import (
+    DataDir,
+    DataDirError,
+    ExitCode,
+    Spool,
+    open_member_store,
+    remember_identity,
+)
 from trioetcd.transport.credentials import Contexts, load
 from trioetcd.transport.listener import Accepted, Listener
 from trioetcd.url import Url
@@ -183,7 +191,7 @@ class Node:
                 await members.start(peering.run)
                 members.start_soon(self._end_when_expelled, peering, members.cancel_scope)
                 await members.start(server.run)
-                await self._serve(server, contexts)
+                await self._serve(server, contexts, self._backups(server, backend))
                 members.cancel_scope.cancel()
         self._log.info("the member has stopped")
         return self._signal
@@ -288,7 +296,18 @@ class Node:
 
     # Serving
 
-    async def _serve(self, server: Server, contexts: Contexts) -> None:
+    def _backups(self, server: Server, backend: Backend) -> Backups:
+        return Backups(
+            backend=backend,
+            driver=server.driver,
+            cursors=server.cursors,
+            spool=Spool(self._data_dir.path),
+            metrics=server.metrics,
+            log=self._log,
+            in_thread=self._machine.in_thread,
+        )
+
+    async def _serve(self, server: Server, contexts: Contexts, backups: Backups) -> None:
         config = self._config
         frontend = Frontend(
             server,
@@ -299,6 +318,7 @@ class Node:
             ),
             origin_allowed=self._origin_allowed,
             log=self._log,
+            backups=backups,
         )
         doors = [
             *((url, frontend.serve) for url in config.listen_client_urls),

@@ -9,6 +9,7 @@ tasks, threads, time.
 
 from __future__ import annotations
 
+from trioetcd.replica.backup import Backup
 from trioetcd.replica.config import ReplicaConfig
 from trioetcd.replica.envelope import Envelope
 from trioetcd.replica.inputs import (
@@ -38,6 +39,7 @@ from trioetcd.replica.state_cut import SnapshotMeta, StateCut
 from trioetcd.replica.statistics import ReplicaStatistics
 
 __all__ = [
+    "Backup",
     "BarrierRequested",
     "CorruptLog",
     "Envelope",

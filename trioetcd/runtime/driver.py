@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import Final
+from typing import Final, cast
 
 import trio
 
 from trioetcd.ports import Backend, Clock
 from trioetcd.replica import (
+    BarrierRequested,
     Input,
     Outputs,
     Persist,
@@ -156,6 +157,12 @@ class Driver:
         else:
             self._turn()
 
+    async def wait_flushed(self) -> None:
+        """Wait until everything applied so far is on the disk."""
+        reached = trio.Event()
+        self.put_in(BarrierRequested(reached))
+        await reached.wait()
+
     def not_alone(self) -> None:
         """Note that more was done for clients than one call that waits: others want the loop."""
         self._lone_calls = 0
@@ -276,6 +283,8 @@ class Driver:
         self._more = outputs.more
         if outputs.more:
             self._event.set()
+        for reached in outputs.reached:
+            cast("trio.Event", reached).set()
         if self._turned_event is not None:
             self._turned_event.set()
             self._turned_event = None

@@ -11,7 +11,7 @@ Modules: `command` (the envelope in the log), `validation` (checks without state
 from __future__ import annotations
 
 from trioetcd.statemachine import gates, validation
-from trioetcd.statemachine.alarms import Alarms
+from trioetcd.statemachine.alarms import Alarms, read_alarms
 from trioetcd.statemachine.applier import Applier, Outcome, Steps
 from trioetcd.statemachine.command import (
     COMMAND_FORMAT,
@@ -34,5 +34,6 @@ __all__ = [
     "decode_command",
     "encode_command",
     "gates",
+    "read_alarms",
     "validation",
 ]

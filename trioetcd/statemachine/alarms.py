@@ -9,9 +9,9 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-from trioetcd.ports import Space
+from trioetcd.ports import ReadView, Space
 
-__all__ = ["ALARM_CORRUPT", "ALARM_NONE", "ALARM_NO_SPACE", "Alarm", "Alarms"]
+__all__ = ["ALARM_CORRUPT", "ALARM_NONE", "ALARM_NO_SPACE", "Alarm", "Alarms", "read_alarms"]
 
 ALARM_NONE: Final = 0
 ALARM_NO_SPACE: Final = 1
@@ -20,7 +20,19 @@ ALARM_CORRUPT: Final = 2
 Alarm = tuple[int, int]
 """A kind of alarm and the member that complains."""
 
+_TABLE: Final = b"a"
 _ROW: Final = Struct(">BQ")
+
+
+def read_alarms(view: ReadView, epoch: bytes) -> list[Alarm]:
+    """Read table ``a`` of an epoch."""
+    prefix = epoch + _TABLE
+    stop = epoch + bytes((_TABLE[0] + 1,))
+    found: list[Alarm] = []
+    for raw, _ in view.scan(prefix, stop):
+        kind, member = _ROW.unpack_from(raw, len(prefix))
+        found.append((kind, member))
+    return found
 
 
 class Alarms:
@@ -38,11 +50,8 @@ class Alarms:
 
     def load(self, *, epoch: bytes) -> None:
         """Start again from the rows of an epoch."""
-        self._prefix = epoch + b"a"
-        self._alarms: dict[Alarm, None] = {}
-        for raw, _ in self._space.scan(self._prefix, epoch + b"b"):
-            kind, member = _ROW.unpack_from(raw, len(self._prefix))
-            self._alarms[kind, member] = None
+        self._prefix = epoch + _TABLE
+        self._alarms = dict.fromkeys(read_alarms(self._space, epoch))
         self._update()
 
     def _update(self) -> None:

@@ -10,12 +10,15 @@ from trioetcd.storage.data_dir import DataDir, DataDirError, ExitCode
 from trioetcd.storage.leveldb import open_leveldb
 from trioetcd.storage.memory import MemoryBackend
 from trioetcd.storage.recovery import open_member_store, remember_identity
+from trioetcd.storage.spool import Spool, SpoolFile
 
 __all__ = [
     "DataDir",
     "DataDirError",
     "ExitCode",
     "MemoryBackend",
+    "Spool",
+    "SpoolFile",
     "open_leveldb",
     "open_member_store",
     "remember_identity",
