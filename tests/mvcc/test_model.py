@@ -283,6 +283,10 @@ class KeySpace(RuleBasedStateMachine):
         assert self.twin.revision == store.revision
         assert self.twin.compacted == store.compact_revision
         assert len(state) == store.counts.total
+        rows = self.member.space.rows.items()
+        kept = [len(raw) + len(row) for raw, row in rows if raw[1:2] in {b"c", b"o", b"r", b"l"}]
+        floor = self.member.space.rows.get(b"\x80r", b"")
+        assert sum(kept) - (2 + len(floor) if floor else 0) == store.kept_bytes
         expected = {
             revision: [event_of(happening, revision, 0) for happening in happened]
             for revision, happened in self.twin.happened.items()

@@ -52,6 +52,16 @@ def keys(member: Synchronous) -> int:
     return cursor.count
 
 
+def kept(member: Synchronous) -> int:
+    """Add up the bytes of keys, history and leases' keys, row by row."""
+    epoch = member.replica.store.tables.current[:1]
+    return sum(
+        len(raw) + len(row)
+        for raw, row in member.replica.space.scan(epoch, after_epoch(epoch))
+        if raw[1:2] in {b"c", b"o", b"r", b"l"} and raw[1:] != b"r"
+    )
+
+
 def foreign_rows(member: Synchronous) -> int:
     """Count the rows of other epochs than the one in use."""
     recovered = recover(member.backend)
@@ -73,6 +83,7 @@ def test_a_snapshot_replaces_everything() -> None:
         assert 100 == keys(found)
         assert 77 in replica.lessor
         assert Term(5) == replica.term
+        assert kept(found) == replica.store.kept_bytes
 
     check(member)
     member.pass_time(1.0)

@@ -1,7 +1,8 @@
 """Physical compaction: forgetting what no read at or after the compact revision can see.
 
 The records from the last compact revision up to the new one name every old row that is to go,
-so no key is looked up. Steps are bounded, and a row in table ``r`` says how far they have come,
+so no key is looked up, and how many bytes go with it. Steps are bounded, and a row in table ``r``
+says how far they have come (the floor, and the place of the last record whose old rows are gone),
 so that a restart goes on from there. Each member compacts at its own pace; what a client sees
 depends on the compact revision alone.
 """
@@ -26,6 +27,7 @@ class Compaction:
 
     Attributes:
         target: the compact revision it works towards.
+        released: the bytes of the rows deleted since somebody set it back.
     """
 
     def __init__(
@@ -34,10 +36,16 @@ class Compaction:
         self._space = space
         self._tables = tables
         self.target = target
-        floor = space.get(tables.revisions)
-        # Everything below is gone; records at the floor itself are walked again, harmlessly.
-        self._floor: int = 0 if floor is None else ONE.unpack(floor)[0]
+        self.released = 0
+        row = space.get(tables.revisions)
+        # All records below the floor are gone. Those at the floor itself are walked again, but the
+        # old rows that they name are gone up to the place that is noted.
+        self._floor: int = 0 if row is None else ONE.unpack_from(row)[0]
+        self._done = tables.revisions + (b"" if row is None else row[ONE.size :])
         self._next = tables.revisions + REVISION_SUB.pack(self._floor, 0)
+        if self._floor < target and self._done.startswith(tables.revisions + ONE.pack(target)):
+            # Within the last revision, whose records stay.
+            self._next = self._done + b"\0"
         self._walking = target
         self._deleted = 0
         self._first_deleted = self._next
@@ -64,9 +72,10 @@ class Compaction:
         stop = prefix + REVISION_SUB.pack(target + 1, 0)
         found = list(islice(space.scan(self._next, stop), rows))
         for raw, record in found:
-            kind, previous, _ = RECORD.unpack_from(record)
+            kind, previous, _, old_bytes = RECORD.unpack_from(record)
             revision, _ = REVISION_SUB.unpack_from(raw, skip)
-            if previous or kind & SHADOWED:
+            if (previous or kind & SHADOWED) and raw > self._done:
+                self.released += old_bytes
                 name = old + escape(record[RECORD_SIZE:])
                 if previous:
                     space.delete(name + ONE.pack(previous))
@@ -74,7 +83,10 @@ class Compaction:
                     space.delete(name + ONE.pack(revision))
             if revision < target:
                 space.delete(raw)
+                self.released += len(raw) + len(record)
                 self._deleted += 1
+        if found:
+            self._done = max(self._done, found[-1][0])
         if len(found) == rows:
             last = found[-1][0]
             revision, _ = REVISION_SUB.unpack_from(last, skip)
@@ -91,6 +103,6 @@ class Compaction:
         return False
 
     def _store_floor(self, revision: int) -> None:
-        if revision > self._floor:
-            self._floor = revision
-            self._space.put(self._tables.revisions, ONE.pack(revision))
+        prefix = self._tables.revisions
+        self._floor = max(self._floor, revision)
+        self._space.put(prefix, ONE.pack(self._floor) + self._done[len(prefix) :])

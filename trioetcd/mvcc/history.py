@@ -165,7 +165,7 @@ class HistoryReader:
         return rows, size
 
     def _event(self, record: bytes, revision: int, compacted: int) -> Event | None:
-        kind, previous, _ = RECORD.unpack_from(record)
+        kind, previous, _, _ = RECORD.unpack_from(record)
         key = record[RECORD_SIZE:]
         get = self._view.get
         tables = self._tables

@@ -8,10 +8,14 @@ table  key                                 value
 =====  ==================================  =================================================
 ``c``  key                                 create, mod, version, lease; the KeyValue field
 ``o``  escaped key, mod                    end revision, then the old ``c`` row
-``r``  revision, sub                       kind, previous mod, chain hash, key
+``r``  revision, sub                       kind, previous mod, chain hash, old bytes, key
 ``r``  (nothing)                           how far physical compaction has come
+``s``  (nothing)                           the bytes of all rows that are kept
 ``n``  first key of a block                number of live keys in the block
 =====  ==================================  =================================================
+
+The bytes in ``s`` are those of tables ``c``, ``o``, ``r`` and of the leases' table ``l``, keys and
+values; what a record's event added to table ``o``, its *old bytes*, goes when compaction does.
 
 An ``o`` row is what a read at a revision in ``mod <= R < end`` finds; a deleted key simply has
 no such row. What reads and writes the tables lives beside this module, not in it.
@@ -25,10 +29,14 @@ from typing import Final
 __all__ = [
     "CREATED",
     "DELETED",
+    "KEY_BYTES",
+    "LEASE_BYTES",
     "META",
     "META_SIZE",
+    "OLD_BYTES",
     "ONE",
     "RECORD",
+    "RECORD_BYTES",
     "RECORD_SIZE",
     "REVISION_SUB",
     "SHADOWED",
@@ -52,10 +60,22 @@ TWO: Final = Struct(">qq")
 REVISION_SUB: Final = Struct(">qI")
 """The key of an ``r`` row after its letter."""
 
-RECORD: Final = Struct(">BqI")
-"""The head of an ``r`` row: kind bits, previous mod revision (0: none), chain hash."""
+RECORD: Final = Struct(">BqIi")
+"""The head of an ``r`` row: kind bits, previous mod revision (0: none), chain hash, old bytes."""
 
 RECORD_SIZE: Final = RECORD.size
+
+KEY_BYTES: Final = 2
+"""What a ``c`` row takes beside the key and the value that is stored."""
+
+OLD_BYTES: Final = 2 + ONE.size + ONE.size
+"""What an ``o`` row takes beside the escaped key and the old ``c`` row's value."""
+
+RECORD_BYTES: Final = 2 + REVISION_SUB.size + RECORD_SIZE
+"""What an ``r`` row takes beside the key."""
+
+LEASE_BYTES: Final = 2 + 8
+"""What the row of a key on a lease takes beside the key (`trioetcd.lease`)."""
 
 DELETED: Final = 1
 """Kind bit: the event is a deletion; else it is a put."""
@@ -72,6 +92,7 @@ class Tables:
 
     Attributes:
         current, old, revisions, counts: the prefixes.
+        kept: the row of the bytes that are kept.
         current_end, old_end, revisions_end, counts_end: the first raw key behind each table.
     """
 
@@ -80,6 +101,7 @@ class Tables:
         "counts_end",
         "current",
         "current_end",
+        "kept",
         "old",
         "old_end",
         "revisions",
@@ -95,7 +117,7 @@ class Tables:
         self.old = epoch + b"o"
         self.old_end = epoch + b"p"
         self.revisions = epoch + b"r"
-        self.revisions_end = epoch + b"s"
+        self.revisions_end = self.kept = epoch + b"s"
 
 
 def escape(key: bytes) -> bytes:

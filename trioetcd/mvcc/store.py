@@ -20,10 +20,14 @@ from trioetcd.mvcc.hash import chain_at
 from trioetcd.mvcc.history import HISTORY_BYTES, Event, HistoryReader, Ring
 from trioetcd.mvcc.layout import (
     CREATED,
+    KEY_BYTES,
+    LEASE_BYTES,
     META,
     META_SIZE,
+    OLD_BYTES,
     ONE,
     RECORD,
+    RECORD_BYTES,
     REVISION_SUB,
     Tables,
 )
@@ -59,6 +63,8 @@ class Store:
         ring: the recent events.
         counts: the directory.
         compaction: physical compaction's progress.
+        kept_bytes: what the rows of keys, their history and their leases take, keys and values:
+            exact, and on the disk with them (`layout`).
         freed: stretches of raw keys in which very many rows were deleted; whoever asks the
             backend to give back their space clears the list.
     """
@@ -90,6 +96,9 @@ class Store:
         self._current = tables.current
         self._old = tables.old
         self._revisions = tables.revisions
+        self._kept = tables.kept
+        kept = space.get(tables.kept)
+        self.kept_bytes: int = 0 if kept is None else ONE.unpack(kept)[0]
 
     # -- reads -------------------------------------------------------------------------------
 
@@ -170,26 +179,37 @@ class Store:
         """
         space_put = self.space.put
         revision = self.revision + 1
+        size = len(key)
         if old is None:
             field = kv_field(key, revision, revision, 1, value, lease)
-            space_put(self._current + key, _pack_meta(revision, revision, 1, lease) + field)
+            row = _pack_meta(revision, revision, 1, lease) + field
             kind = CREATED
-            previous = 0
+            previous = old_lease = old_bytes = 0
             before = None
+            grown = KEY_BYTES + size + len(row)
+            space_put(self._current + key, row)
             self.counts.add(key)
         else:
-            create, previous, version, _ = _unpack_meta(old)
+            create, previous, version, old_lease = _unpack_meta(old)
             version += 1
             name = key.replace(b"\0", b"\0\xff") + b"\0\x01"
             space_put(self._old + name + _pack_one(previous), _pack_one(revision) + old)
             field = kv_field(key, create, revision, version, value, lease)
-            space_put(self._current + key, _pack_meta(create, revision, version, lease) + field)
+            row = _pack_meta(create, revision, version, lease) + field
+            space_put(self._current + key, row)
             kind = 0
             before = b"\x1a" + old[META_SIZE + 1 :]
+            old_bytes = OLD_BYTES + len(name) + len(old)
+            grown = old_bytes + len(row) - len(old)
         chain = self.chain = crc32(field, self.chain)
         space_put(
-            self._revisions + _pack_place(revision, 0), _pack_record(kind, previous, chain) + key
+            self._revisions + _pack_place(revision, 0),
+            _pack_record(kind, previous, chain, old_bytes) + key,
         )
+        if lease != old_lease:
+            grown += (LEASE_BYTES + size) * (bool(lease) - bool(old_lease))
+        kept = self.kept_bytes = self.kept_bytes + grown + RECORD_BYTES + size
+        space_put(self._kept, _pack_one(kept))
         self.revision = revision
         events: list[Event] = [(key, field, before)]
         self.ring.append(revision, events)
@@ -210,4 +230,14 @@ class Store:
 
     def compact_step(self, rows: int) -> bool:
         """Forget about `rows` records' worth of compacted history; True while there is more."""
-        return self.compaction.step(rows)
+        compaction = self.compaction
+        more = compaction.step(rows)
+        if compaction.released:
+            self.keep(-compaction.released)
+            compaction.released = 0
+        return more
+
+    def keep(self, grown: int) -> None:
+        """Note by how many bytes the rows that are kept have grown."""
+        self.kept_bytes += grown
+        self.space.put(self._kept, ONE.pack(self.kept_bytes))

@@ -18,10 +18,13 @@ from trioetcd.mvcc.history import Event
 from trioetcd.mvcc.layout import (
     CREATED,
     DELETED,
+    KEY_BYTES,
+    LEASE_BYTES,
     META,
     META_SIZE,
     ONE,
     RECORD,
+    RECORD_BYTES,
     REVISION_SUB,
     SHADOWED,
     escape,
@@ -61,6 +64,7 @@ class WriteTxn:
         "_chain",
         "_changes",
         "_currents",
+        "_grown",
         "_net",
         "_others",
         "_sorted",
@@ -89,6 +93,8 @@ class WriteTxn:
         self._touched: dict[bytes, bytes | None] = {}
         # Keys made (+1) or gone (-1) on balance, and the same by block of the directory.
         self._net: dict[bytes, int] = {}
+        # By how many bytes the rows that are kept have grown.
+        self._grown = 0
         self._changes: dict[int, int] = {}
 
     @property
@@ -179,10 +185,9 @@ class WriteTxn:
 
     def put(self, key: bytes, value: bytes, lease: int) -> bytes | None:
         """Put a key; gives the row it had just before."""
-        tables = self._tables
         old = self.current(key)
         revision = self.begin + 1
-        kind = 0
+        kind = old_bytes = 0
         before: bytes | None
         if old is None:
             create, version, old_lease = revision, 1, 0
@@ -195,10 +200,12 @@ class WriteTxn:
             before = self._touched.setdefault(key, old)
             if mod == revision:
                 kind = SHADOWED
-            self._others[tables.old + escape(key) + ONE.pack(mod)] = ONE.pack(revision) + old
+            old_bytes = self._shadow(key, mod, old)
         field = kv_field(key, create, revision, version, value, lease)
-        self._currents[tables.current + key] = META.pack(create, revision, version, lease) + field
-        self._record(kind, before, key, field)
+        row = META.pack(create, revision, version, lease) + field
+        self._currents[self._tables.current + key] = row
+        self._grown += _bytes_of(key, row)
+        self._record(kind, before, key, field, old_bytes)
         if lease != old_lease:
             if old_lease:
                 self._attachments.detach(self._batch, old_lease, key)
@@ -208,14 +215,13 @@ class WriteTxn:
 
     def delete(self, key: bytes, old: bytes) -> None:
         """Delete a key whose row is `old`."""
-        tables = self._tables
         revision = self.begin + 1
         _, mod, _, lease = META.unpack_from(old)
         kind = DELETED | SHADOWED if mod == revision else DELETED
         before = self._touched.setdefault(key, old)
-        self._others[tables.old + escape(key) + ONE.pack(mod)] = ONE.pack(revision) + old
-        self._currents[tables.current + key] = None
-        self._record(kind, before, key, delete_event(key, revision))
+        old_bytes = self._shadow(key, mod, old)
+        self._currents[self._tables.current + key] = None
+        self._record(kind, before, key, delete_event(key, revision), old_bytes)
         self._count(key, -1)
         if lease:
             self._attachments.detach(self._batch, lease, key)
@@ -263,7 +269,20 @@ class WriteTxn:
             start = found[-1][0] + b"\0"
             yield
 
-    def _record(self, kind: int, before: bytes | None, key: bytes, message: bytes) -> None:
+    def _shadow(self, key: bytes, mod: int, old: bytes) -> int:
+        """Make a current row an old one; gives the bytes by which table ``o`` has grown."""
+        raw = self._tables.old + escape(key) + ONE.pack(mod)
+        # A third change of one key in a request replaces what the second left there.
+        replaced = self._others.get(raw)
+        self._others[raw] = ONE.pack(self.begin + 1) + old
+        self._grown -= _bytes_of(key, old)
+        if replaced is not None:
+            return ONE.size + len(old) - len(replaced)
+        return len(raw) + ONE.size + len(old)
+
+    def _record(
+        self, kind: int, before: bytes | None, key: bytes, message: bytes, old_bytes: int
+    ) -> None:
         previous = 0
         prev_kv = None
         if before is not None:
@@ -272,8 +291,9 @@ class WriteTxn:
                 prev_kv = b"\x1a" + before[META_SIZE + 1 :]
         self._chain = crc32(message, self._chain)
         place = REVISION_SUB.pack(self.begin + 1, len(self.events))
-        record = RECORD.pack(kind, previous, self._chain) + key
+        record = RECORD.pack(kind, previous, self._chain, old_bytes) + key
         self._others[self._tables.revisions + place] = record
+        self._grown += old_bytes + RECORD_BYTES + len(key)
         self.events.append((key, message, prev_kv))
 
     def _count(self, key: bytes, change: int) -> None:
@@ -300,12 +320,19 @@ class WriteTxn:
         store = self._store
         if self._changes:
             store.counts.change(self._changes)
+        store.keep(self._grown)
         store.revision = self.begin + 1
         store.chain = self._chain
         store.ring.append(store.revision, events)
         if len(self._currents) > BULK_ROWS:
             store.freed.append((min(self._currents), max(self._currents)))
         return events
+
+
+def _bytes_of(key: bytes, row: bytes) -> int:
+    """Give the bytes of a key's current row, and of its row among its lease's keys."""
+    size = KEY_BYTES + len(key) + len(row)
+    return size + LEASE_BYTES + len(key) if META.unpack_from(row)[3] else size
 
 
 class _Rows:

@@ -51,7 +51,7 @@ __all__ = [
     "recover",
 ]
 
-FORMAT: Final = b"trioetcd data 1"
+FORMAT: Final = b"trioetcd data 2"
 """The value of the first row; another one is another program's or another age's data."""
 
 META_ROW: Final = b"M"
