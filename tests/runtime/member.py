@@ -25,10 +25,43 @@ from trioetcd.storage.memory import MemoryBackend
 PEER_URL = "https://127.0.0.1:2380"
 
 
+class Gate:
+    """Where a thread is held up, in the middle of a call that blocks."""
+
+    def __init__(self) -> None:
+        self._open = threading.Event()
+        self._open.set()
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._reached = trio.Event()
+
+    def close(self) -> None:
+        """Let no thread through until `open`."""
+        self._token = trio.lowlevel.current_trio_token()
+        self._reached = trio.Event()
+        self._open.clear()
+
+    def open(self) -> None:
+        """Let all through."""
+        self._open.set()
+
+    async def wait_reached(self) -> None:
+        """Wait until a thread is held up."""
+        await self._reached.wait()
+
+    def go_through(self) -> None:
+        """Go through, in a thread, when it is open."""
+        if not self._open.is_set():
+            assert self._token is not None
+            self._token.run_sync_soon(self._reached.set)
+            self._open.wait()
+
+
 class Disk:
     """A `Backend` in memory whose writes can be held up, counted, or broken.
 
     Attributes:
+        gate: in front of writes.
+        merging: in front of compactions of ranges.
         writes: batches written.
         failure: what the next write ends with.
         extra: bytes that `size` adds.
@@ -45,23 +78,11 @@ class Disk:
         self.here: list[bool] = []
         self.closed = False
         self.compacted: list[tuple[bytes, bytes]] = []
-        self._open = threading.Event()
-        self._open.set()
-        self._token: trio.lowlevel.TrioToken | None = None
-        self._reached = trio.Event()
-
-    def hold(self) -> None:
-        """Let no write come back until `release`."""
-        self._token = trio.lowlevel.current_trio_token()
-        self._reached = trio.Event()
-        self._open.clear()
-
-    def release(self) -> None:
-        self._open.set()
-
-    async def wait_held(self) -> None:
-        """Wait until a write is held up."""
-        await self._reached.wait()
+        self.gate = Gate()
+        self.merging = Gate()
+        self.hold = self.gate.close
+        self.release = self.gate.open
+        self.wait_held = self.gate.wait_reached
 
     def wait_open(self) -> None:
         """Hold up the writer, if that is asked for, and fail if that is asked for."""
@@ -69,10 +90,7 @@ class Disk:
         began = perf_counter()
         while perf_counter() < began + self.seconds:
             pass  # a disk at work, in real time
-        if not self._open.is_set():
-            assert self._token is not None
-            self._token.run_sync_soon(self._reached.set)
-            self._open.wait()
+        self.gate.go_through()
         if self.failure is not None:
             raise self.failure
 
@@ -96,6 +114,7 @@ class Disk:
 
     def compact_range(self, start: bytes, stop: bytes, /) -> None:
         self.compacted.append((start, stop))
+        self.merging.go_through()
 
     def size(self) -> int:
         return self.rows.size() + self.extra
@@ -218,6 +237,7 @@ async def running(
             yield server
         finally:
             disk.release()
+            disk.merging.open()
         nursery.cancel_scope.cancel()
 
 

@@ -15,7 +15,7 @@ from trioetcd.errors import EtcdError
 from trioetcd.mvcc import WatchSession
 from trioetcd.replica import Outputs, SnapshotEnded, SnapshotOffered, SnapshotPiece
 from trioetcd.runtime.renewing import renew
-from trioetcd.runtime.server import SPACE_MARGIN_BYTES, Server, ServerLimits
+from trioetcd.runtime.server import Server, ServerLimits
 from trioetcd.schema import messages
 from trioetcd.statemachine import HEAD, CommandKind
 from trioetcd.values import MemberID, Term
@@ -78,42 +78,6 @@ async def test_after_the_stop_nothing_is_taken() -> None:
             put(server, Caller(), 1, b"k")
 
 
-async def test_the_quota_raises_the_alarm(autojump_clock: trio.testing.MockClock) -> None:
-    """Over the quota a put is refused, the alarm is raised, and raised again after a disarm."""
-    autojump_clock.autojump_threshold = 0.005  # the writer is a thread
-    disk = Disk()
-    quota = SPACE_MARGIN_BYTES * 2
-    async with running(disk, limits=ServerLimits(quota_bytes=quota)) as server:
-        handler = Router.of(server).unary[KV + "Put"]
-        caller = Caller()
-        assert handler(caller, 1, NoMetadata(), put_message(b"k")) is None
-        await caller.wait(1)
-        disk.extra = quota
-        await trio.sleep(1.5)
-        for _ in range(2):
-            with pytest.raises(EtcdError, match="database space exceeded"):
-                handler(caller, 2, NoMetadata(), put_message(b"k"))
-            while not server.alarms.no_space:
-                await server.driver.wait_turn()
-            assert server.complaints()
-            server.alarms.deactivate(messages.NOSPACE, server.replica.member_id)
-            await trio.sleep(1.5)
-        put(server, caller, 3, b"k")  # as if another member had let it through
-        await caller.wait(3)
-
-
-async def test_no_quota_is_no_alarm(autojump_clock: trio.testing.MockClock) -> None:
-    """A quota of zero or less means none."""
-    autojump_clock.autojump_threshold = 0.005
-    disk = Disk()
-    disk.extra = 1 << 50
-    async with running(disk, limits=ServerLimits(quota_bytes=0)) as server:
-        caller = Caller()
-        handler = Router.of(server).unary[KV + "Put"]
-        assert handler(caller, 1, NoMetadata(), put_message(b"k")) is None
-        assert isinstance(await caller.wait(1), bytes)
-
-
 async def test_long_reads_let_others_through_and_see_one_state() -> None:
     """A range of everything is answered in steps; puts in between are answered and not seen."""
     async with running() as server:
@@ -148,17 +112,6 @@ async def test_a_long_read_that_nobody_wants_ends() -> None:
             await trio.lowlevel.checkpoint()
 
         assert {} == caller.answers
-
-
-async def test_defragment_gives_back_everything() -> None:
-    """Defragment answers after the backend has compacted all rows."""
-    disk = Disk()
-    async with running(disk) as server:
-        caller = Caller()
-        handler = Router.of(server).unary["/etcdserverpb.Maintenance/Defragment"]
-        assert handler(caller, 1, NoMetadata(), b"") is None
-        assert await caller.wait(1) == b""
-        assert [(b"\x00", b"\xff\xff\xff\xff")] == disk.compacted
 
 
 async def test_leases_are_drawn_and_renewed() -> None:

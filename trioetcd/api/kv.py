@@ -37,9 +37,9 @@ class KVAPI:
     def put(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> None:
         """Put: check, propose; answered when the entry has been applied."""
         request = messages.PutRequest.FromString(message)
-        validation.check_put(request)
         server = self._server
-        server.check_space(lambda: gates.put_cost(request))
+        server.disk.check(lambda: gates.put_cost(request))  # first, as in etcd
+        validation.check_put(request)
         server.propose(caller, call, CommandKind.PUT, message)
 
     def delete_range(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> None:
@@ -58,9 +58,9 @@ class KVAPI:
         """Txn: check, then propose, or read if it only reads."""
         request = messages.TxnRequest.FromString(message)
         server = self._server
+        server.disk.check(lambda: gates.txn_cost(request))
         validation.check_txn(request, server.limits.txn_operations_max)
         if not validation.is_read_only(request):
-            server.check_space(lambda: gates.txn_cost(request))
             server.propose(caller, call, CommandKind.TXN, message)
             return None
 
@@ -209,7 +209,7 @@ class _WhenCompacted:
             caller.answer(call, response)
             caller.flush()
 
-        self._server.when_compacted(done)
+        self._server.disk.when_compacted(done)
 
 
 class _StepsCursor:

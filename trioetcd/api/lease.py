@@ -26,7 +26,7 @@ class LeaseAPI:
         """LeaseGrant: the proposer draws the id, so that every member applies the same."""
         server = self._server
         request = messages.LeaseGrantRequest.FromString(message)
-        server.check_space(lambda: GRANT_COST)
+        server.disk.check(lambda: GRANT_COST)
         if request.ID == 0:
             request.ID = server.draw_lease_id()
             message = request.SerializeToString()

@@ -31,7 +31,7 @@ class MaintenanceAPI:
         messages.StatusRequest.FromString(message)
         server = self._server
         replica = server.replica
-        size = server.size()
+        size = server.disk.size()
         response = messages.StatusResponse(
             version=SERVER_VERSION,
             dbSize=size.total,
@@ -57,7 +57,7 @@ class MaintenanceAPI:
             caller.answer(call, b"")
             caller.flush()
 
-        self._server.defragment(done)
+        self._server.disk.defragment(done)
 
     def move_leader(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> Answer:
         """MoveLeader: answered when the other one leads, with nothing in the answer (etcd)."""

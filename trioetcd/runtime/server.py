@@ -7,11 +7,10 @@ one connection in one write.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 import trio
 
@@ -19,16 +18,17 @@ from trioetcd import errors
 from trioetcd.cluster import CLUSTER_VERSION, Connected
 from trioetcd.errors import EtcdError
 from trioetcd.mvcc import WatchHub, WatchSession
-from trioetcd.ports import FIRST_ROW, LAST_ROW, Backend, Clock, Entropy, Sink
+from trioetcd.ports import Backend, Clock, Entropy, Sink
 from trioetcd.replica import LeaseAsked, Outputs, Replica, TransferRequested
 from trioetcd.runtime.cursors import Cursors
+from trioetcd.runtime.disk_space import SIZE_SECONDS, DiskSpace
 from trioetcd.runtime.driver import Driver
 from trioetcd.runtime.metrics import Metrics
 from trioetcd.runtime.transfers import Transfers
 from trioetcd.runtime.waiter import Waiter
 from trioetcd.runtime.watch_feed import WatchStream, feed
 from trioetcd.runtime.writer import BatchWriter, Writer
-from trioetcd.schema import fastpath, messages
+from trioetcd.schema import fastpath
 from trioetcd.statemachine import HEAD, CommandKind, Outcome
 from trioetcd.transport.streams import InThread, run_in_thread
 from trioetcd.values import INT64_MAX, MemberID
@@ -38,16 +38,10 @@ __all__ = [
     "Answer",
     "Server",
     "ServerLimits",
-    "Size",
 ]
 
 STORAGE_VERSION: Final = CLUSTER_VERSION
 """As etcd tells the version of the data's form; ours has its own (`storage.data_dir`)."""
-
-SPACE_MARGIN_BYTES: Final = 64 * 1024 * 1024
-"""Below this much room the cost of each write is counted; the size is looked at every second."""
-
-SIZE_SECONDS: Final = 1.0
 
 HAND_OVER_SECONDS: Final = 0.5
 """How long a leader that ends waits for the next one to lead."""
@@ -88,18 +82,12 @@ class ServerLimits:
     learners_max: int = 1
 
 
-class Size(NamedTuple):
-    """Bytes on disk, and how many of them hold rows that count."""
-
-    total: int
-    in_use: int
-
-
 class Server:
     """One member, as handlers and frontends see it.
 
     Attributes:
         transfers: those who wait for another leader.
+        disk: how much of it is taken, and what is given back.
         also_turned: given the outputs of each turn: before anybody is answered if there are
             entries for the peers, whose disks should begin, and after that otherwise.
         connected: gives the other members that this one is connected to, and for how many
@@ -142,17 +130,8 @@ class Server:
         self.now = clock.monotonic
         self.wall = clock.wall
         self.connected: Callable[[], Connected] = dict
-        self._backend = backend
         self._entropy = entropy
-        self._in_thread = in_thread
         self._header = fastpath.header_prefix(replica.cluster_id, replica.member_id)
-        self._size = Size(0, 0)
-        self._space_left = 0
-        self._alarm_proposed = False
-        self._look_at_size()
-        self._jobs: deque[tuple[bytes, bytes, Callable[[], object]]] = deque()
-        self._has_jobs = trio.Event()
-        self._after_compaction: list[Callable[[], object]] = []
         self.also_turned: Callable[[Outputs], None] = _nothing_asked
         self._stopping = False
         self._stopped = trio.Event()
@@ -164,6 +143,13 @@ class Server:
             written=metrics.disk_wal_fsync_duration_seconds.observe,
             open_writer=open_writer,
             alone=self.is_alone,
+        )
+        self.disk = DiskSpace(
+            backend=backend,
+            replica=replica,
+            driver=self.driver,
+            quota_bytes=limits.quota_bytes,
+            in_thread=in_thread,
         )
         self.transfers = Transfers(
             me=replica.member_id,
@@ -292,52 +278,6 @@ class Server:
 
         await feed(stream, make)
 
-    # Space
-
-    def size(self) -> Size:
-        """Give the size as last looked at."""
-        return self._size
-
-    def _look_at_size(self) -> None:
-        total = self._backend.size()
-        self._size = Size(total, total)
-        self._space_left = self.limits.quota_bytes - total
-        self._alarm_proposed = False
-
-    def check_space(self, cost: Callable[[], int]) -> None:
-        """Refuse a write that the quota has no room for, and raise the alarm.
-
-        Raises:
-            EtcdError: NoSpace.
-        """
-        if self._space_left > SPACE_MARGIN_BYTES or self.limits.quota_bytes <= 0:
-            return
-        if cost() <= self._space_left:
-            return
-        if not (self._alarm_proposed or self.alarms.no_space):
-            # Once a second at most; again if it was cleared and there is still no room.
-            self._alarm_proposed = True
-            request = messages.AlarmRequest(
-                action=messages.AlarmRequest.ACTIVATE,
-                memberID=self.replica.member_id,
-                alarm=messages.NOSPACE,
-            )
-            self.driver.propose(None, CommandKind.ALARM, request.SerializeToString())
-            self.driver.wake()
-        raise EtcdError(errors.NO_SPACE)
-
-    def defragment(self, done: Callable[[], object]) -> None:
-        """Let LevelDB give back the room of deleted rows, then call `done`."""
-        self._give_back(FIRST_ROW, LAST_ROW, done)
-
-    def _give_back(self, start: bytes, stop: bytes, done: Callable[[], object]) -> None:
-        self._jobs.append((start, stop, done))
-        self._has_jobs.set()
-
-    def when_compacted(self, done: Callable[[], object]) -> None:
-        """Call `done` when no compacted row is left to be deleted."""
-        self._after_compaction.append(done)
-
     def complaints(self) -> list[str]:
         """Say what is wrong with this member, as Status lists it."""
         found = [str(alarm) for alarm in self.alarms.get()]
@@ -356,7 +296,7 @@ class Server:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.driver.run)
             nursery.start_soon(self.cursors.run)
-            nursery.start_soon(self._do_jobs)
+            nursery.start_soon(self.disk.run)
             nursery.start_soon(self._housekeeping)
             while not self.replica.ready:
                 await self.driver.wait_turn()
@@ -370,21 +310,10 @@ class Server:
         config = self.replica.config
         return me is not None and (me.name, me.client_urls) == (config.name, config.client_urls)
 
-    async def _do_jobs(self) -> None:
-        """Compact ranges of LevelDB one after the other, on a thread that runs C only."""
-        while True:
-            while self._jobs:
-                start, stop, done = self._jobs.popleft()
-                await self._in_thread(partial(self._backend.compact_range, start, stop))
-                self._look_at_size()
-                done()
-            self._has_jobs = trio.Event()
-            await self._has_jobs.wait()
-
     async def _housekeeping(self) -> None:
         while True:
             await trio.sleep(SIZE_SECONDS)
-            self._look_at_size()
+            self.disk.look()
             now = self.now()
             for session in list(self.hub.sessions):
                 session.tick(now)
@@ -440,17 +369,15 @@ class Server:
         for revision, events in outputs.published:
             self.hub.publish(revision, events)
         for start, stop in outputs.freed:
-            self._give_back(start, stop, _nothing)
+            self.disk.give_back(start, stop)
         if outputs.resolved or outputs.readable or outputs.leases:
             self._answer(outputs)
         if not entries_first:
             self.also_turned(outputs)
         if self.transfers.waiting:
             self.transfers.turned(leader=self.replica.leader, now=self.now())
-        if self._after_compaction and not self.store.compaction.pending:
-            waiting, self._after_compaction = self._after_compaction, []
-            for done in waiting:
-                done()
+        if self.disk.waiting:
+            self.disk.turned()
 
     def _answer(self, outputs: Outputs) -> None:
         sinks: dict[int, Sink] = {}
@@ -490,10 +417,6 @@ class Server:
             caller.answer(call, answer)
         elif answer is not None:
             caller.answer_pieces(call, answer)
-
-
-def _nothing() -> None:
-    """Nobody waits for this."""
 
 
 def _nothing_asked(outputs: Outputs) -> None:
