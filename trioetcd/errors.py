@@ -369,6 +369,12 @@ NO_INFLIGHT_DOWNGRADE: Final = _row(
     Code.FAILED_PRECONDITION,
     "etcdserver: no inflight downgrade job",
 )
+NO_EARLIER_FORMAT: Final = _row(
+    "NoEarlierFormat",
+    Code.FAILED_PRECONDITION,
+    "etcdserver: there is no earlier trioetcd to go down to; take a backup with `etcdctl snapshot "
+    "save`, and let `etcdutl snapshot restore` of the etcd that you want make its data of it",
+)
 CANCELED: Final = _row("Canceled", Code.CANCELLED, "etcdserver: request canceled")
 DEADLINE_EXCEEDED: Final = _row(
     "DeadlineExceeded",
@@ -385,6 +391,7 @@ TIMEOUT_LEADER_TRANSFER: Final = _row(
     Code.UNKNOWN,
     "etcdserver: request timed out, leader transfer took too long",
 )
+UNKNOWN_METHOD: Final = _row("UnknownMethod", Code.UNKNOWN, "etcdserver: unknown method")
 NOT_PRIMARY_LESSOR: Final = _row("NotPrimaryLessor", Code.UNKNOWN, "not a primary lessor")
 RANGE_STREAM_SORT: Final = _row(
     "RangeStreamSort",

@@ -118,3 +118,19 @@ def test_bytes_are_given_back_once(rows: int) -> None:
             store = Store(space, epoch=b"\x80", revision=store.revision, compact_revision=target)
             assert store.kept_bytes == kept(space)
     assert records(space) == [store.revision]
+
+
+def test_an_allowance_is_not_passed() -> None:
+    """With pauses so many records go between two of them, and it is known that more are to go."""
+    space = DictSpace()
+    store = Store(space, epoch=b"\x80", revision=1, compact_revision=-1)
+    for _ in range(20):
+        store.put(b"a", b"", 0, store.current(b"a"))
+    store.compact(21)
+    gone = []
+    while store.compaction.pending:
+        store.compaction.allowance = 7
+        while store.compact_step(3):
+            pass
+        gone.append(20 - len(records(space)))
+    assert [7, 14, 19] == gone

@@ -1,9 +1,10 @@
-"""Maintenance: Alarm, Status, Defragment, MoveLeader, Hash, HashKV and Snapshot."""
+"""Maintenance: Alarm, Status, Defragment, MoveLeader, Hash, HashKV, Downgrade and Snapshot."""
 
 from __future__ import annotations
 
 from trioetcd import errors
 from trioetcd.api.context import MessageStream, Metadata
+from trioetcd.cluster import downgrade_refusal
 from trioetcd.errors import EtcdError
 from trioetcd.ports import Sink
 from trioetcd.runtime.backups import Backups, Chunk
@@ -88,6 +89,30 @@ class MaintenanceAPI:
         )
         return server.header() + response.SerializeToString()
 
+    def downgrade(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> Answer:
+        """Downgrade: refused with what is wrong with the request, or with what to do instead.
+
+        The target is read first; the rest is said of the state as the majority knows it (etcd).
+        """
+        request = messages.DowngradeRequest.FromString(message)
+        server = self._server
+        server.refuse_learner()
+        if request.action == messages.DowngradeRequest.CANCEL:
+            refusal = errors.NO_INFLIGHT_DOWNGRADE
+        elif request.action in {
+            messages.DowngradeRequest.VALIDATE,
+            messages.DowngradeRequest.ENABLE,
+        }:
+            refusal = downgrade_refusal(request.version)
+        else:
+            raise EtcdError(errors.UNKNOWN_METHOD)
+        if refusal is errors.WRONG_DOWNGRADE_VERSION_FORMAT:
+            raise EtcdError(refusal)
+
+        def refuse() -> Answer:
+            raise EtcdError(refusal)
+
+        return server.answer_when_current(caller, call, refuse)
 
 class SnapshotAPI:
     """The handler of `etcdserverpb.Maintenance/Snapshot`, where there is a disk to build one on."""

@@ -67,6 +67,7 @@ class Router:
                 "/etcdserverpb.Maintenance/MoveLeader": maintenance.move_leader,
                 "/etcdserverpb.Maintenance/Hash": maintenance.hash,
                 "/etcdserverpb.Maintenance/HashKV": maintenance.hash_kv,
+                "/etcdserverpb.Maintenance/Downgrade": maintenance.downgrade,
                 "/grpc.health.v1.Health/Check": health.check,
             },
             streams={

@@ -20,6 +20,7 @@ from trioetcd.cluster.commands import (
     encode_refused,
     is_removal_of,
 )
+from trioetcd.cluster.downgrade import downgrade_refusal
 from trioetcd.cluster.member import (
     ClusterView,
     Member,
@@ -52,6 +53,7 @@ __all__ = [
     "attributes_command",
     "cluster_id",
     "decode_member",
+    "downgrade_refusal",
     "encode_change",
     "encode_member",
     "encode_refused",

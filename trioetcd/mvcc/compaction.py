@@ -28,6 +28,8 @@ class Compaction:
     Attributes:
         target: the compact revision it works towards.
         released: the bytes of the rows deleted since somebody set it back.
+        allowance: how many records may be forgotten now; None for no bound. Whoever wants pauses
+            sets it, and sets it again when a pause is over.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Compaction:
         self._tables = tables
         self.target = target
         self.released = 0
+        self.allowance: int | None = None
         row = space.get(tables.revisions)
         # All records below the floor are gone. Those at the floor itself are walked again, but the
         # old rows that they name are gone up to the place that is noted.
@@ -57,10 +60,15 @@ class Compaction:
         return self._floor < self.target
 
     def step(self, rows: int) -> bool:
-        """Forget about `rows` records' worth; True while there is more to do."""
+        """Forget about `rows` records' worth; True while there is more to do now."""
         target = self.target
         if self._floor >= target:
             return False
+        if self.allowance is not None:
+            rows = min(rows, self.allowance)
+            self.allowance -= rows
+            if not rows:
+                return False
         space = self._space
         prefix = self._tables.revisions
         old = self._tables.old

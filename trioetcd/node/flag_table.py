@@ -179,12 +179,10 @@ strict-reconfig-check bool true works
 pre-vote bool true idle
     Ask before an election whether it could be won.
     ! every election begins so; a member that was cut off must not disturb the others
-auto-compaction-retention string 0 idle
+auto-compaction-retention string 0 works
     How much history to keep: a duration, or hours, or revisions; 0 keeps everything.
-    ! automatic compaction does not work yet; compact by hand with `etcdctl compact`
-auto-compaction-mode periodic|revision periodic idle
+auto-compaction-mode periodic|revision periodic works
     Whether --auto-compaction-retention is a time or a number of revisions.
-    ! automatic compaction does not work yet
 
 [Security]
 cert-file string - works
@@ -334,25 +332,23 @@ corrupt-check-time duration 0s idle
 compact-hash-check-time duration 1m idle
     Time between comparisons of the members' compaction hashes.
     ! members are not compared yet; damaged rows are found by their checksums
-compaction-batch-limit int 1000 idle
-    Revisions removed in one step of a compaction.
-    ! a step is bounded by the time it takes
-compaction-sleep-interval duration 10ms idle
-    Pause between two steps of a compaction.
-    ! other work goes between two steps, so there is no pause
+compaction-batch-limit int 1000 works
+    Most revisions that a compaction removes before other work goes on, or pauses; 0 is 1000.
+compaction-sleep-interval duration 0s works
+    Pause of a compaction after --compaction-batch-limit revisions (etcd: 10ms). Other work goes
+    between any two steps of 2 ms as it is.
 watch-progress-notify-interval duration 10m works
     Time between progress notifications of a watch that asked for them.
 warning-apply-duration duration 100ms idle
     Time after which applying an entry is logged as slow.
     ! slow entries are not logged yet
-bootstrap-defrag-threshold-megabytes uint 0 idle
-    Defragment at a start that frees so much.
-    ! the database gives space back by itself
+bootstrap-defrag-threshold-megabytes uint 0 works
+    Defragment after a start that would free so much; requests are served meanwhile. 0 never does.
 max-learners int 1 works
     Most learners in the cluster; the number given to the member that is asked counts.
 downgrade-check-time duration 5s idle
     Time between two looks at a downgrade's state.
-    ! there is nothing to downgrade to
+    ! nothing is under way to look at: a downgrade is refused, with what to do instead
 snapshot-catchup-entries uint 5000 works
     Entries that stay in the Raft log when it is shortened.
 v2-deprecation string not-yet idle

@@ -31,6 +31,7 @@ from trioetcd.node.notify import READY, STOPPING, notify
 from trioetcd.node.peering import Peering, ask
 from trioetcd.node.sentence import sentence_of
 from trioetcd.node.settings import Config
+from trioetcd.node.upkeep import BATCH_LIMIT, start_upkeep
 from trioetcd.pki import PkiError
 from trioetcd.ports import Backend, BackendError
 from trioetcd.replica import CorruptLog, Recovered, Replica, ReplicaConfig, recover
@@ -66,6 +67,10 @@ STREAMS_MAX: Final = 1000
 
 GRPC_OVERHEAD_BYTES: Final = 512 * 1024
 """What a gRPC message may be longer than a request (etcd)."""
+
+
+COMPACTION_ROWS: Final = ReplicaConfig(name="").compaction_rows
+"""Revisions that a compaction forgets in one step, if no fewer are asked for."""
 
 
 CREDENTIALS_REFUSED: Final = 79
@@ -191,6 +196,7 @@ class Node:
                 await members.start(peering.run)
                 members.start_soon(self._end_when_expelled, peering, members.cancel_scope)
                 await members.start(server.run)
+                start_upkeep(members, config, server, self._log)
                 await self._serve(server, contexts, self._backups(server, backend))
                 members.cancel_scope.cancel()
         self._log.info("the member has stopped")
@@ -228,6 +234,7 @@ class Node:
                 snapshot_count=config.snapshot_count,
                 catch_up_entries=config.snapshot_catchup_entries,
                 strict_reconfig=config.strict_reconfig_check,
+                compaction_rows=min(COMPACTION_ROWS, config.compaction_batch_limit or BATCH_LIMIT),
             ),
             boot=self._boot,
             entropy=self._entropy,

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Final
 
+from trioetcd.node.compacting import parse_retention
 from trioetcd.node.flags import FLAGS, ConfigError, Status
 from trioetcd.node.settings import Config, Members
 from trioetcd.url import Url
@@ -33,6 +34,7 @@ def validate(config: Config) -> tuple[str, ...]:
     warnings = [*_given_without_effect(config)]
     _check_numbers(config)
     _check_words(config)
+    _check_compaction(config)
     _check_urls(config)
     warnings += _check_plaintext(config)
     warnings += _check_client_tls(config)
@@ -110,6 +112,15 @@ def _check_words(config: Config) -> None:
         )
     if config.tls_min_version == "TLS1.3" and config.cipher_suites:
         raise ConfigError("--cipher-suites is for TLS 1.2, which --tls-min-version rules out")
+
+
+def _check_compaction(config: Config) -> None:
+    try:
+        parse_retention(config.auto_compaction_mode, config.auto_compaction_retention)
+    except ValueError as error:
+        raise ConfigError(f"--auto-compaction-retention: {error}") from None
+    if config.compaction_batch_limit < 0:
+        raise ConfigError("--compaction-batch-limit must not be negative")
 
 
 def _check_urls(config: Config) -> None:
