@@ -100,6 +100,53 @@ async def test_a_plain_get_waits_until_the_store_is_current() -> None:
         assert isinstance(await caller.wait(1), bytes)
 
 
+class Conversation:
+    """A stream whose client asks once and keeps what it is sent."""
+
+    def __init__(self, request: messages.RangeRequest) -> None:
+        self._requests = [request.SerializeToString()]
+        self.pieces: list[messages.RangeResponse] = []
+
+    async def receive(self) -> bytes | None:
+        return self._requests.pop() if self._requests else None
+
+    async def send(self, pieces: list[bytes], /) -> None:
+        message = messages.RangeStreamResponse.FromString(b"".join(pieces))
+        assert message.HasField("range_response")
+        self.pieces.append(message.range_response)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        messages.RangeRequest(key=b"k", range_end=b"l"),
+        messages.RangeRequest(key=b"k", range_end=b"l", limit=15),
+        messages.RangeRequest(key=b"k", range_end=b"l", revision=20),
+        messages.RangeRequest(key=b"k", range_end=b"l", count_only=True),
+        messages.RangeRequest(key=b"nothing", range_end=b"o"),
+    ],
+    ids=["all", "limit", "past", "count", "none"],
+)
+async def test_a_stream_of_pieces_is_what_a_range_answers(request_: messages.RangeRequest) -> None:
+    """Merged, they are Range's answer; only the last has header, more and count."""
+    async with running() as server:
+        caller = Caller()
+        for call in range(40):
+            put(server, caller, call, b"k%02d" % call)
+            await caller.wait(call)
+        conversation = Conversation(request_)
+        await KVAPI(server).range_stream(NoMetadata(), conversation)
+        whole = messages.RangeResponse.FromString(await read(server, request_.SerializeToString()))
+
+    merged = messages.RangeResponse()
+    for piece in conversation.pieces:
+        merged.MergeFrom(piece)
+    assert merged == whole
+    assert len(conversation.pieces[0].kvs) <= 10
+    for piece in conversation.pieces[:-1]:
+        assert (piece.HasField("header"), piece.more, piece.count) == (False, False, 0)
+
+
 async def test_a_get_without_a_key_is_refused() -> None:
     """An empty key is an error however it is written."""
     async with running() as server:

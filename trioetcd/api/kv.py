@@ -184,7 +184,7 @@ class KVAPI:
                         *fields,
                         fastpath.range_tail(more=cursor.more, count=cursor.count),
                     ]
-                await stream.send([b"".join(fields)])
+                await stream.send([fastpath.range_stream_response(b"".join(fields))])
                 rows = min(rows * 2, STREAM_ROWS_MAX)
         finally:
             cursor.close()

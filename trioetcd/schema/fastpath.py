@@ -32,6 +32,7 @@ __all__ = [
     "lease_body",
     "range_response",
     "range_response_pieces",
+    "range_stream_response",
     "range_tail",
     "response_op",
     "txn_body",
@@ -159,6 +160,11 @@ def range_response(header: bytes, kv_fields: Sequence[bytes], *, more: bool, cou
             else (header + kv_fields[0])
         )
     return b"".join((header, *kv_fields, range_tail(more=more, count=count)))
+
+
+def range_stream_response(response: bytes) -> bytes:
+    """Encode a piece of a RangeStream: a message around the RangeResponse of what is in it."""
+    return _bytes(b"\n", response)
 
 
 def range_response_pieces(
