@@ -1,4 +1,4 @@
-"""Three real members as processes of their own: started, found, killed, paused, compared.
+"""Real members as processes of their own: started, found, killed, paused, compared.
 
 `trioetcd` with certificates of its own tool, or any etcd binary as the control. Peers speak
 mutual TLS; where a proxy stands between them, each is known to the others by the proxy's port.
@@ -29,13 +29,14 @@ EQUAL_SECONDS: Final = 30.0
 
 
 class Cluster:
-    """Three members, each running or not.
+    """Three members, or fewer, each running or not.
 
     Args:
         target: `trioetcd`, or the path of an etcd binary.
         root: a directory for certificates, logs and, unless said otherwise, data.
         data_dirs: where the data lie, one directory per member.
         flags: more flags for each member.
+        size: how many members.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Cluster:
         *,
         data_dirs: Sequence[Path] = (),
         flags: Sequence[str] = (),
+        size: int = len(NAMES),
     ) -> None:
         self.target = target
         self.root = root
@@ -58,7 +60,7 @@ class Cluster:
                 credentials=self.credentials[at],
                 flags=flags,
             )
-            for at, name in enumerate(NAMES)
+            for at, name in enumerate(NAMES[:size])
         ]
         self._clients: dict[int, Client] = {}
         self._numbers: dict[int, int] = {}
@@ -94,7 +96,7 @@ class Cluster:
 
     @property
     def places(self) -> range:
-        """The members' places: 0, 1, 2."""
+        """The members' places: 0, 1, 2 where there are three."""
         return range(len(self.members))
 
     def start(self, places: Iterable[int] | None = None) -> float:

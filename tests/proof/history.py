@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -225,7 +225,12 @@ class Log:
 
     def select(self, key: bytes, end: bytes, revision: int) -> tuple[Row, ...]:
         """Give the keys of an interval as they stood at a revision, in order."""
-        rows = (self.get(each, revision) for each in self._keys if within(each, key, end))
+        first = bisect_left(self._keys, key)
+        if not end:
+            last = bisect_right(self._keys, key)
+        else:
+            last = len(self._keys) if end == b"\0" else bisect_left(self._keys, end)
+        rows = (self.get(each, revision) for each in self._keys[first:last])
         return tuple(row for row in rows if row is not None)
 
     def attached(self, lease: int, revision: int) -> set[bytes]:

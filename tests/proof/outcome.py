@@ -11,7 +11,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 
 __all__ = ["EXIT_MISSING", "EXIT_VIOLATION", "MissingMeansError", "Options", "Outcome", "run"]
@@ -36,6 +36,7 @@ class Options:
         seconds: stop beginning new cycles after so long.
         target: `trioetcd`, or the path of an etcd binary: the control.
         only: name of the one case to run, where a proof has named cases.
+        numbers: what else this proof can be told.
     """
 
     seed: int
@@ -43,6 +44,7 @@ class Options:
     seconds: float
     target: str
     only: str = ""
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -94,6 +96,8 @@ def run(
     *,
     cycles: int,
     description: str,
+    seconds: float = 3600,
+    numbers: Mapping[str, tuple[float, str]] | None = None,
     argv: list[str] | None = None,
 ) -> int:
     """Parse the options, run a proof, print its outcome, give the exit code.
@@ -103,6 +107,8 @@ def run(
         prove: does the cycles, filling in the outcome.
         cycles: how many when not told.
         description: one sentence for `--help`.
+        seconds: for how long when not told.
+        numbers: more options, each with its default and what it means.
         argv: the arguments, by default those of the process.
     """
     parser = argparse.ArgumentParser(prog=f"python -m tests.proof.{name}", description=description)
@@ -110,9 +116,14 @@ def run(
     parser.add_argument(
         "--cycles", type=int, default=cycles, help="how many (default: %(default)s)"
     )
-    parser.add_argument("--seconds", type=float, default=3600, help="begin no cycle after so long")
+    parser.add_argument(
+        "--seconds", type=float, default=seconds, help="begin no cycle after so long"
+    )
     parser.add_argument("--target", default="trioetcd", help="trioetcd, or an etcd binary's path")
     parser.add_argument("--only", default="", help="run only the case of this name")
+    more = numbers or {}
+    for option, (default, meaning) in more.items():
+        parser.add_argument(f"--{option}", type=float, default=default, help=meaning)
     arguments = parser.parse_args(argv)
     seed = random.SystemRandom().randrange(SEEDS) if arguments.seed is None else arguments.seed
     options = Options(
@@ -121,6 +132,7 @@ def run(
         seconds=arguments.seconds,
         target=arguments.target,
         only=arguments.only,
+        numbers={option: getattr(arguments, option) for option in more},
     )
     print(f"{name}: seed {seed}, target {options.target}", flush=True)
     outcome = Outcome(proof=name, first_seed=seed, last_seed=seed)

@@ -35,6 +35,7 @@ SHARES: Final = {
     "cluster_kill": (0.08, "leaders of three killed under load"),
     "cluster_power": (0.06, "power cuts of three members at once, under load"),
     "chaos": (0.12, "level-3 runs: three members, a proxy, faults, judged histories"),
+    "kube": (0.06, "runs of several apiservers with a cluster's traffic, leaders killed"),
     "catch_up": (0.02, "members that came back far behind, or with nothing"),
     "faulty_disk": (0.1, "EIO and ENOSPC at the Nth sync or write"),
     "sync_order": (0.03, "puts whose sync was seen before their answer"),

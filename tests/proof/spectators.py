@@ -21,7 +21,7 @@ from trioetcd.client.errors import DisconnectedError
 from trioetcd.errors import EtcdError
 from trioetcd.schema import messages
 
-__all__ = ["Collector", "Spectators"]
+__all__ = ["Collector", "Spectators", "event_of", "row_of"]
 
 PATH: Final = "/etcdserverpb.Watch/Watch"
 DIAL_SECONDS: Final = 2.0
@@ -165,7 +165,7 @@ class Spectators:
             response = await _receive(call)
             if response is None or response.canceled:
                 return
-            events = tuple(_event(event) for event in response.events)
+            events = tuple(event_of(event) for event in response.events)
             stream.responses.append(Response(response.header.revision, events))
             if collector is not None:
                 collector.position = max(collector.position, stream.position)
@@ -187,7 +187,8 @@ async def _ask_progress(call: Call) -> None:
             call.send(data)
 
 
-def _event(event: messages.Event) -> Event:
+def event_of(event: messages.Event) -> Event:
+    """Take over a change from a message."""
     deleted = event.type == messages.Event.DELETE
     return Event(
         key=event.kv.key,

@@ -36,6 +36,8 @@ ROOT = Path(__file__).resolve().parents[2]
         ("cluster_kill", ["--cycles=2"]),
         ("cluster_power", ["--cycles=2"]),
         ("chaos", ["--cycles=2"]),
+        ("kube", ["--members=1", "--kills=1", "--seconds=12", "--rate=0.03"]),
+        ("kube", ["--members=3", "--kills=2", "--seconds=18", "--rate=0.03"]),
         ("catch_up", ["--only=few"]),
         ("faulty_disk", ["--cycles=4"]),
         ("sync_order", ["--cycles=40"]),
