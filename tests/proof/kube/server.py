@@ -133,11 +133,15 @@ class ApiServer:
         prefix = b"/".join(key.split(b"/")[:3]) + b"/"
         return self.caches[prefix].rows.get(key) if prefix in self.caches else None
 
-    async def away(self, seconds: float) -> None:
+    def away(self, seconds: float) -> None:
         """Lose one watch stream for a while."""
         self._record.counts["watch streams cut by the player"] += 1
         self._chance.choice(self._streams).cut(seconds)
-        await trio.sleep(seconds)
+
+    def come_back(self) -> None:
+        """Lose none any longer."""
+        for stream in self._streams:
+            stream.come_back()
 
     def restart(self) -> None:
         """Forget what one cache holds, or all of them."""

@@ -225,4 +225,5 @@ class Traffic:
             if chance.random() < 0.25:
                 server.restart()
             else:
-                await server.away(chance.choice((0, 0.5, 3.5)) * compact)
+                server.away(chance.choice((0, 0.5, 3.5)) * compact)
+        server.come_back()

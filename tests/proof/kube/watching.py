@@ -135,6 +135,7 @@ class WatchStream:
         self._server = ""
         self._serving: trio.CancelScope | None = None
         self._away = 0.0
+        self._back = trio.Event()
 
     def watch(self, watch: Watch) -> None:
         """Begin to watch."""
@@ -159,8 +160,13 @@ class WatchStream:
     def cut(self, seconds: float) -> None:
         """Break the connection and stay away for so long."""
         self._away = seconds
+        self._back = trio.Event()
         if self._serving is not None:
             self._serving.cancel()
+
+    def come_back(self) -> None:
+        """Stay away no longer."""
+        self._back.set()
 
     def _send(self, data: bytes) -> None:
         if self._call is not None:
@@ -190,8 +196,10 @@ class WatchStream:
             self._creating = None
             self._numbers.clear()
             self.cuts += 1
-            away, self._away = self._away, 0.0
-            await trio.sleep(max(away, RESUME_SECONDS))
+            with trio.move_on_after(self._away):
+                await self._back.wait()
+            self._away = 0.0
+            await trio.sleep(RESUME_SECONDS)
 
     def _refused(self, error: EtcdError) -> None:
         """Go on elsewhere; but want of a leader, and what will not pass, the watches are told."""
