@@ -112,6 +112,8 @@ class ApiServer:
         versions = [(await self._status()).version for _ in self._channel.endpoints]
         self._features.judge(versions)
         self._record.counts["servers that ask for progress"] += self._features.progress
+        for stream in self._streams:
+            stream.impatient = self._features.progress
 
     async def _probe(self) -> None:
         """Ask for health as often as probes may, and for the database's size."""

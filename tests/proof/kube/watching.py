@@ -105,7 +105,8 @@ class WatchStream:
         source: says what asks, as the watch cache does.
 
     Attributes:
-        cuts: how often the stream broke.
+        impatient: whether somebody always waits for progress when a watch begins, while its
+            member has yet to find what it missed.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class WatchStream:
         first: int = 0,
     ) -> None:
         self.name = name
-        self.cuts = 0
+        self.impatient = False
         self._turn = itertools.cycle([*endpoints[first:], *endpoints[:first]])
         self._tls = tls
         self._record = record
@@ -195,7 +196,6 @@ class WatchStream:
             self._call = None
             self._creating = None
             self._numbers.clear()
-            self.cuts += 1
             with trio.move_on_after(self._away):
                 await self._back.wait()
             self._away = 0.0
@@ -243,6 +243,8 @@ class WatchStream:
             if watch.collector:
                 self._record.collectors.append(watch.stream)
             self._send(request.SerializeToString())
+            if self.impatient:
+                self.request_progress()
 
     def _handle(self, response: messages.WatchResponse) -> None:
         if response.created:
