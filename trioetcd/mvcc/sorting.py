@@ -12,30 +12,33 @@ from heapq import heapify, heappop, heapreplace
 from struct import Struct
 from typing import Final, NamedTuple, TypeVar
 
-__all__ = ["SLICE_ROWS", "Fetch", "Sorter", "Steps"]
+__all__ = ["SLICE_ROWS", "Bounds", "Fetch", "Sorter", "Steps"]
 
-SLICE_ROWS: Final = 128
+SLICE_ROWS: Final = 64
 """Rows handed over at a time; whoever takes them may need a look-up for each."""
-
-CHUNK_ROWS: Final = 4096
-"""Rows sorted at once: about 1 ms."""
-
-CHUNK_BYTES: Final = 256 * 1024
-"""Bytes gathered before they are sorted, so that long rows do not take much memory."""
-
-RUN_CHUNKS: Final = 8
-"""Chunks in a run, a power of two. Merging the halves of a run, which Python's sort does at once
-when it finds two sorted stretches, takes about 1.5 ms."""
-
-RUNS_MAX: Final = 64
-"""Runs merged at a time; that many buffers are held."""
-
-READ_BYTES: Final = 16 * 1024
-"""What is asked for of one run at a time."""
 
 _LENGTH: Final = Struct(">I")
 
 _Result = TypeVar("_Result")
+
+
+class Bounds(NamedTuple):
+    """What is held and done at a time.
+
+    Attributes:
+        chunk_rows: rows sorted at once: about 0.5 ms.
+        chunk_bytes: bytes gathered before they are sorted, so that long rows do not take much.
+        run_chunks: chunks in a run, a power of two. Merging the halves of a run, which Python's
+            sort does at once when it finds two sorted stretches, takes about 1 ms.
+        runs: runs merged at a time; that many buffers are held.
+        read_bytes: what is asked for of one run at a time.
+    """
+
+    chunk_rows: int = 2048
+    chunk_bytes: int = 256 * 1024
+    run_chunks: int = 8
+    runs: int = 64
+    read_bytes: int = 16 * 1024
 
 
 class Fetch(NamedTuple):
@@ -59,9 +62,13 @@ class Sorter:
 
     Attributes:
         waiting: bytes that `take` would give.
+
+    Args:
+        bounds: what is held and done at a time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: Bounds | None = None) -> None:
+        self._bounds = bounds or Bounds()
         self._chunk: list[bytes] = []
         self._size = 0
         self._sorted: list[list[bytes]] = []
@@ -75,7 +82,8 @@ class Sorter:
         """Take a row; True if `settle` is due."""
         self._chunk.append(row)
         self._size += len(row)
-        return len(self._chunk) >= CHUNK_ROWS or self._size >= CHUNK_BYTES
+        bounds = self._bounds
+        return len(self._chunk) >= bounds.chunk_rows or self._size >= bounds.chunk_bytes
 
     def take(self) -> bytes:
         """Give what is to be written behind the scratch file."""
@@ -95,7 +103,7 @@ class Sorter:
         while self._weights and self._weights[-1] == weight:
             chunk = yield from self._merge_last(chunk)
             weight *= 2
-        if weight < RUN_CHUNKS:
+        if weight < self._bounds.run_chunks:
             self._sorted.append(chunk)
             self._weights.append(weight)
             return
@@ -116,9 +124,10 @@ class Sorter:
         last = yield from self._write(rows)
         runs = [*(run for level in reversed(self._runs) for run in level), last]
         self._runs = []
-        while len(runs) > RUNS_MAX:
-            runs.append((yield from self._merge_to_run(runs[-RUNS_MAX:])))
-            del runs[-RUNS_MAX - 1 : -1]
+        most = self._bounds.runs
+        while len(runs) > most:
+            runs.append((yield from self._merge_to_run(runs[-most:])))
+            del runs[-most - 1 : -1]
         yield from _merge(runs, give)
 
     def _merge_last(self, rows: list[bytes]) -> Steps[list[bytes]]:
@@ -134,20 +143,20 @@ class Sorter:
             self._runs.append([])
         runs = self._runs[level]
         runs.append(run)
-        if len(runs) == RUNS_MAX:
+        if len(runs) == self._bounds.runs:
             self._runs[level] = []
             yield from self._add_run(level + 1, (yield from self._merge_to_run(runs)))
 
     def _merge_to_run(self, runs: list[_Run]) -> Steps[_Run]:
         start = self._end
         yield from _merge(runs, self._put)
-        return _Run(start, self._end)
+        return _Run(start, self._end, self._bounds.read_bytes)
 
     def _write(self, rows: list[bytes]) -> Steps[_Run]:
         start = self._end
         for first in range(0, len(rows), 4 * SLICE_ROWS):
             yield from self._put(rows[first : first + 4 * SLICE_ROWS])
-        return _Run(start, self._end)
+        return _Run(start, self._end, self._bounds.read_bytes)
 
     def _put(self, rows: list[bytes]) -> Steps[None]:
         pack = _LENGTH.pack
@@ -165,9 +174,10 @@ class _Run:
         rows: those that were read and not used, the last one first.
     """
 
-    __slots__ = ("_end", "_offset", "_rest", "rows")
+    __slots__ = ("_end", "_offset", "_read_bytes", "_rest", "rows")
 
-    def __init__(self, start: int, end: int) -> None:
+    def __init__(self, start: int, end: int, read_bytes: int) -> None:
+        self._read_bytes = read_bytes
         self._offset = start
         self._end = end
         self._rest = b""
@@ -175,7 +185,7 @@ class _Run:
 
     def read(self) -> Steps[None]:
         """Read the next rows, if there are any."""
-        wanted = READ_BYTES
+        wanted = self._read_bytes
         while not self.rows and self._offset < self._end:
             size = min(wanted, self._end - self._offset)
             data = yield Fetch(self._offset, size)
@@ -188,7 +198,7 @@ class _Run:
         rows = []
         start = 0
         end = len(data)
-        wanted = READ_BYTES
+        wanted = self._read_bytes
         while start + _LENGTH.size <= end:
             length: int = _LENGTH.unpack_from(data, start)[0]
             stop = start + _LENGTH.size + length

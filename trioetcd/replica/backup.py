@@ -25,8 +25,8 @@ from trioetcd.values import MemberID
 
 __all__ = ["Backup"]
 
-_SLICE_ROWS: Final = 512
-"""Leases written in one slice: about 0.5 ms."""
+_SLICE_ROWS: Final = 256
+"""Leases written in one slice: about 0.3 ms."""
 
 _REMOVED: Final = b"removed"
 

@@ -37,7 +37,7 @@ CHUNK_BYTES: Final = 32 * 1024
 READ_BYTES: Final = 8 * CHUNK_BYTES
 """Read, hashed and handed to the connection at a time."""
 
-WRITE_BYTES: Final = 1024 * 1024
+WRITE_BYTES: Final = 512 * 1024
 """Gathered before it is written."""
 
 SYNC_BYTES: Final = 8 * 1024 * 1024
