@@ -293,6 +293,11 @@ def needless_end(record: Record) -> None:
     record.refusals[0] = ("cache", 3, 3, COMPACTED)
 
 
+def odd_end(record: Record) -> None:
+    """A watch that is ended for another reason."""
+    record.refusals[0] = ("cache", 2, 0, "etcdserver: whatever")
+
+
 FORGERIES: list[tuple[Callable[[Record], None], str]] = [
     (missing_event, "where there are"),
     (repeated_event, "where there are"),
@@ -329,6 +334,7 @@ FORGERIES: list[tuple[Callable[[Record], None], str]] = [
     (half_end, "ends lease 7 with"),
     (refused_compaction, "compacting to 3 was refused"),
     (wrong_compact_revision, "from 2 on was ended by a compaction to 4"),
+    (odd_end, "with the reason 'etcdserver: whatever'"),
     (needless_end, "from 3 on was ended by a compaction to 3"),
 ]
 

@@ -35,7 +35,7 @@ from tests.proof.kube.traffic import Scale, Traffic
 from tests.proof.kube.watching import Watch, WatchStream
 from tests.proof.member import NotReadyError
 from tests.proof.outcome import Budget, Options, Outcome, run
-from trioetcd.client import OutcomeUnknownError
+from trioetcd.client import OutcomeUnknownError, WatchCompactedError
 from trioetcd.client.connection import Endpoint, client_tls
 from trioetcd.errors import EtcdError
 
@@ -43,7 +43,9 @@ BUILD: Final = Path(__file__).resolve().parents[3] / "build" / "kube"
 RUN_SECONDS: Final = 180.0
 """So long a run lasts at most; after it another one begins, if there is time."""
 COMPACTIONS: Final = 18
-"""So often each compactor asks in one run."""
+"""So often each compactor asks in one long run."""
+COMPACT_SECONDS_MIN: Final = 2.0
+"""No oftener, so that what happened while a member was away is seen at another one."""
 RATE: Final = 0.1
 DOWN_SECONDS: Final = (0.2, 3.0)
 OUTAGE_SECONDS: Final = 4.0
@@ -77,15 +79,32 @@ def prove(options: Options, outcome: Outcome) -> None:
 
 
 class Collector:
-    """Who sees everything at one member.
+    """Who sees everything at one member, but for what is compacted while that is away.
+
+    Args:
+        stream: leads to the member.
 
     Attributes:
         revision: up to which.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stream: WatchStream) -> None:
         self.revision = 0
+        self._stream = stream
         self._moved = trio.Event()
+
+    async def run(self) -> None:
+        """Collect until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._stream.run)
+            start = 1
+            while True:
+                watch = Watch("collector", b"\0", b"\0", start, self, collector=True)
+                self._stream.watch(watch)
+                await watch.ended.wait()
+                start = self.revision + 1
+                if isinstance(watch.error, WatchCompactedError):
+                    start = watch.error.compact_revision
 
     def changed(self, events: Sequence[Event]) -> None:
         """Note how far it is."""
@@ -123,7 +142,8 @@ class Run:
         size = int(options.numbers["members"]) or chance.choice((1, 3))
         self._kills = int(options.numbers["kills"])
         self._outages = int(options.numbers["outages"])
-        self._scale = Scale(seconds, options.numbers["rate"], seconds / COMPACTIONS)
+        compact_seconds = max(COMPACT_SECONDS_MIN, seconds / COMPACTIONS)
+        self._scale = Scale(seconds, options.numbers["rate"], compact_seconds)
         self._servers = chance.choice((2, 3))
         self._everywhere = chance.random() < 0.5
         interval = "watch-progress-notify-interval"
@@ -167,11 +187,12 @@ class Run:
         endpoints = [Endpoint.parse(member.endpoint) for member in cluster.members]
         found: list[str] = []
         async with trio.open_nursery() as nursery:
-            collectors = [Collector() for _ in endpoints]
-            for endpoint, collector in zip(endpoints, collectors, strict=True):
-                stream = WatchStream("collector", [endpoint], tls, self._record, leader=False)
-                stream.watch(Watch("collector", b"\0", b"\0", 1, collector, collector=True))
-                nursery.start_soon(stream.run)
+            collectors = [
+                Collector(WatchStream("collector", [endpoint], tls, self._record, leader=False))
+                for endpoint in endpoints
+            ]
+            for collector in collectors:
+                nursery.start_soon(collector.run)
             servers = [
                 ApiServer(
                     f"apiserver{number}",

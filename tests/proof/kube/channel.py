@@ -42,6 +42,8 @@ PATHS: Final[dict[type[Message], tuple[str, type[Message]]]] = {
     messages.LeaseGrantRequest: ("/etcdserverpb.Lease/LeaseGrant", messages.LeaseGrantResponse),
     messages.StatusRequest: ("/etcdserverpb.Maintenance/Status", messages.StatusResponse),
 }
+TOO_LATE: Final = frozenset({Code.CANCELLED, Code.DEADLINE_EXCEEDED})
+"""What a server says when it has noticed the caller's deadline first."""
 STREAM: Final = "/etcdserverpb.KV/RangeStream"
 
 _Answer = TypeVar("_Answer", bound=Message)
@@ -184,6 +186,9 @@ class Channel:
         except EtcdError as error:
             if repeatable and error.code is Code.UNAVAILABLE:
                 return None
+            if repeatable and error.code in TOO_LATE:
+                self._record.failures[label] += 1
+                raise UnansweredError(f"{label}: {error}") from error
             if not repeatable and leaves_open(error):
                 self._record.failures[label] += 1
                 raise OutcomeUnknownError(str(error)) from error
@@ -210,7 +215,7 @@ class Channel:
             self._record.failures[label] += 1
             raise UnansweredError(f"{label}: {error}") from error
         except EtcdError as error:
-            if error.code is Code.UNAVAILABLE:
+            if error.code is Code.UNAVAILABLE or error.code in TOO_LATE:
                 self._record.failures[label] += 1
                 raise UnansweredError(f"{label}: {error}") from error
             raise

@@ -60,9 +60,13 @@ class Compactor:
         claim = Claim(self._storage.name, b"%d" % revision, self._version, now())
         self._record.claims.append(claim)
         request = requests.compare_and_compact(self._version, revision)
-        answer = await self._storage.channel.ask(
-            "compact claim", request, messages.TxnResponse, repeatable=False
-        )
+        try:
+            answer = await self._storage.channel.ask(
+                "compact claim", request, messages.TxnResponse, repeatable=False
+            )
+        except EtcdError as error:
+            self._record.flaws.append(f"a claim to compact was refused: {error}")
+            raise
         claim.returned = now()
         claim.done = answer.succeeded
         claim.revision = self._revision = answer.header.revision

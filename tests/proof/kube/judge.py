@@ -22,6 +22,7 @@ from trioetcd.testing.violation import Violation
 __all__ = ["judge"]
 
 COMPACTED = "etcdserver: mvcc: required revision has been compacted"
+NO_LEADER = "etcdserver: no leader"
 FUTURE = "etcdserver: mvcc: required revision is a future revision"
 
 
@@ -257,5 +258,7 @@ def judge_compactions(record: Record) -> Iterator[str]:
     for who, start, at, reason in record.refusals:
         if at and (start >= at or all(at != each.revision for each in record.compactions)):
             yield f"{who} from {start} on was ended by a compaction to {at}"
+        elif start and not at and reason != NO_LEADER:
+            yield f"{who} from {start} on was ended with the reason {reason!r}"
         elif at and reason not in {COMPACTED, ""}:
             yield f"{who} was ended by a compaction with the reason {reason!r}"

@@ -31,6 +31,8 @@ REUSE_SECONDS: Final = 60
 REUSE_SHARE: Final = 0.05
 REUSE_OBJECTS: Final = 1000
 CONFLICTS_MAX: Final = 50
+PASSING: Final = frozenset({errors.LEASE_NOT_FOUND, errors.TOO_MANY_REQUESTS})
+"""Refusals of a write that another try need not get."""
 
 Mint = Callable[[], bytes]
 """Gives the next value of an object, unlike any other."""
@@ -407,9 +409,9 @@ class Storage:
         except EtcdError as error:
             self.record.writes.remove(write)
             self.record.counts[f"writes refused: {error}"] += 1
-            if error.row is not errors.LEASE_NOT_FOUND:
-                raise
-            raise UnansweredError(str(error)) from error
+            if error.row in PASSING:
+                raise UnansweredError(str(error)) from error
+            raise
         write.returned = now()
         write.done = answer.succeeded
         write.revision = answer.header.revision

@@ -20,6 +20,7 @@ from tests.proof.kube.server import EVENTS, LEASES, NODES, PODS, ApiServer
 from tests.proof.kube.storage import Mint, Result
 from tests.proof.kube.users import User
 from trioetcd.client import OutcomeUnknownError
+from trioetcd.errors import EtcdError
 
 __all__ = ["Scale", "Traffic"]
 
@@ -132,6 +133,8 @@ class Traffic:
                 return await deed(chance.choice(self._servers))
             except (OutcomeUnknownError, UnansweredError):
                 self._record.counts["deeds tried again"] += 1
+            except EtcdError as error:
+                self._record.flaws.append(f"a write was refused: {error}")
             await trio.sleep(RETRY_SECONDS)
         return None
 
