@@ -393,6 +393,14 @@ TIMEOUT_LEADER_TRANSFER: Final = _row(
 )
 UNKNOWN_METHOD: Final = _row("UnknownMethod", Code.UNKNOWN, "etcdserver: unknown method")
 NOT_PRIMARY_LESSOR: Final = _row("NotPrimaryLessor", Code.UNKNOWN, "not a primary lessor")
+ELECTION_NO_LEADER: Final = _row("ElectionNoLeader", Code.UNKNOWN, "election: no leader")
+ELECTION_NOT_LEADER: Final = _row("ElectionNotLeader", Code.UNKNOWN, "election: not leader")
+LEADER_KEY_MISSING: Final = _row(
+    "LeaderKeyMissing",
+    Code.UNKNOWN,
+    '"leader" field must be provided',
+)
+SESSION_EXPIRED: Final = _row("SessionExpired", Code.UNKNOWN, "mutex: session is expired")
 RANGE_STREAM_SORT: Final = _row(
     "RangeStreamSort",
     Code.UNIMPLEMENTED,

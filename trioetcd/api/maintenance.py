@@ -114,6 +114,7 @@ class MaintenanceAPI:
 
         return server.answer_when_current(caller, call, refuse)
 
+
 class SnapshotAPI:
     """The handler of `etcdserverpb.Maintenance/Snapshot`, where there is a disk to build one on."""
 

@@ -7,11 +7,15 @@ nobody mistakes "not yet" for "never heard of".
 from __future__ import annotations
 
 from trioetcd.api.cluster import ClusterAPI
-from trioetcd.api.context import StreamHandler, UnaryHandler
+from trioetcd.api.context import StreamHandler, UnaryHandler, WaitingHandler, as_stream
+from trioetcd.api.election import ElectionAPI
 from trioetcd.api.health import HealthAPI
 from trioetcd.api.kv import KVAPI
 from trioetcd.api.lease import LeaseAPI
+from trioetcd.api.lock import LockAPI
 from trioetcd.api.maintenance import MaintenanceAPI, SnapshotAPI
+from trioetcd.api.own_client import OwnClient
+from trioetcd.api.queue import Queue
 from trioetcd.api.watch import WatchAPI
 from trioetcd.errors import EtcdError, unimplemented
 from trioetcd.runtime.backups import Backups
@@ -25,14 +29,23 @@ class Router:
     """Handlers by path.
 
     Attributes:
-        unary: the calls with one request message and one response.
-        streams: all others; they are announced before their first message.
+        unary: the calls with one request message and one response, as far as they need no task.
+        waiting: those that do, because they may wait for very long.
+        announced: streams; they are announced before their first message.
+        streams: both of these: all that have a task.
     """
 
-    def __init__(self, unary: dict[str, UnaryHandler], streams: dict[str, StreamHandler]) -> None:
-        assert unary.keys() | streams.keys() <= METHODS.keys()
+    def __init__(
+        self,
+        unary: dict[str, UnaryHandler],
+        streams: dict[str, StreamHandler],
+        waiting: dict[str, WaitingHandler] | None = None,
+    ) -> None:
         self.unary = unary
-        self.streams = streams
+        self.waiting = waiting or {}
+        self.announced = streams
+        self.streams = streams | {path: as_stream(each) for path, each in self.waiting.items()}
+        assert unary.keys() | self.streams.keys() <= METHODS.keys()
 
     @classmethod
     def of(cls, server: Server, backups: Backups | None = None) -> Router:
@@ -45,6 +58,10 @@ class Router:
         snapshots: dict[str, StreamHandler] = {}
         if backups is not None:
             snapshots["/etcdserverpb.Maintenance/Snapshot"] = SnapshotAPI(backups).snapshot
+        client = OwnClient(server)
+        queue = Queue(server, client)
+        lock = LockAPI(server, client, queue)
+        election = ElectionAPI(server, client, queue)
         return cls(
             unary={
                 "/etcdserverpb.KV/Range": kv.range,
@@ -74,8 +91,17 @@ class Router:
                 "/etcdserverpb.KV/RangeStream": kv.range_stream,
                 "/etcdserverpb.Watch/Watch": WatchAPI(server).watch,
                 "/etcdserverpb.Lease/LeaseKeepAlive": lease.keep_alive,
+                "/v3electionpb.Election/Observe": election.observe,
                 "/grpc.health.v1.Health/Watch": health.watch,
                 **snapshots,
+            },
+            waiting={
+                "/v3lockpb.Lock/Lock": lock.lock,
+                "/v3lockpb.Lock/Unlock": lock.unlock,
+                "/v3electionpb.Election/Campaign": election.campaign,
+                "/v3electionpb.Election/Proclaim": election.proclaim,
+                "/v3electionpb.Election/Leader": election.leader,
+                "/v3electionpb.Election/Resign": election.resign,
             },
         )
 

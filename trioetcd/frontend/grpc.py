@@ -85,7 +85,7 @@ class GrpcConnection:
         self._owing = False
         self._rest: list[ServerEvent] = []
         self._output_bytes_max = limits.output_bytes_max
-        self._codec = GrpcServer(streaming=router.streams, limits=limits)
+        self._codec = GrpcServer(streaming=router.announced, limits=limits)
         # With more than this behind its window a stream waits until it is told of as drained.
         self.backlog_bytes_max = limits.backlog_high_bytes
         self._streams: dict[int, _Stream] = {}

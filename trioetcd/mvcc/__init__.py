@@ -18,13 +18,16 @@ from trioetcd.mvcc.layout import Tables
 from trioetcd.mvcc.selection import RangeCursor, RangeQuery
 from trioetcd.mvcc.sorting import Fetch, Sorter, Steps
 from trioetcd.mvcc.store import Store
-from trioetcd.mvcc.watch import WatchHub
+from trioetcd.mvcc.watch import NO_PUT, Batch, Group, Watcher, WatchHub
 from trioetcd.mvcc.watch_session import WatchSession
 from trioetcd.mvcc.write import WriteTxn
 
 __all__ = [
+    "NO_PUT",
+    "Batch",
     "Event",
     "Fetch",
+    "Group",
     "RangeCursor",
     "RangeQuery",
     "Sorter",
@@ -33,6 +36,7 @@ __all__ = [
     "Tables",
     "WatchHub",
     "WatchSession",
+    "Watcher",
     "WriteTxn",
     "export_revisions",
     "pack_revision",

@@ -111,6 +111,11 @@ class Store:
         row = self.space.get(self._current + key)
         return None if row is None else row[META_SIZE:]
 
+    def create_revision(self, key: bytes) -> int:
+        """Give the revision at which a key that there is now was created, or 0."""
+        row = self.space.get(self._current + key)
+        return 0 if row is None else int(_unpack_meta(row)[0])
+
     def at(self, key: bytes, revision: int) -> bytes | None:
         """Give the row a key had at a revision that is neither compacted nor to come."""
         return row_at(self.space, self.tables, key, revision)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
 __all__ = ["Waiter"]
@@ -12,25 +14,45 @@ class Waiter:
 
     def __init__(self) -> None:
         self._arrived = trio.Event()
+        self._answer = b""
         self._error: Exception | None = None
+        self._afterwards: Callable[[bytes], object] | None = None
+        self._open = True
 
-    async def wait(self) -> None:
-        """Wait for the answer.
+    async def wait(self) -> bytes:
+        """Wait for the answer, and give it.
 
         Raises:
             EtcdError: what came instead of one.
         """
-        await self._arrived.wait()
+        try:
+            await self._arrived.wait()
+        finally:
+            self._open = False
         if self._error is not None:
             raise self._error
+        return self._answer
 
-    def answer(self, _call: int, _response: bytes, /) -> None:
-        """Take the answer: that it came is all that counts."""
+    def afterwards(self, do: Callable[[bytes], object]) -> None:
+        """Give the answer to `do`, at once or when it comes; to be used if nobody waits any more.
+
+        So a task that was cancelled can have undone what was under way, and need not live on.
+        """
+        if not self._arrived.is_set():
+            self._afterwards = do
+        elif self._error is None:
+            do(self._answer)
+
+    def answer(self, _call: int, response: bytes, /) -> None:
+        """Take the answer."""
+        self._answer = response
         self._arrived.set()
+        if self._afterwards is not None:
+            self._afterwards(response)
 
-    def answer_pieces(self, _call: int, _pieces: list[bytes], /) -> None:
+    def answer_pieces(self, call: int, pieces: list[bytes], /) -> None:
         """Take a large answer."""
-        self._arrived.set()
+        self.answer(call, b"".join(pieces))
 
     def fail(self, _call: int, error: Exception, /) -> None:
         """Take an error."""
@@ -38,8 +60,8 @@ class Waiter:
         self._arrived.set()
 
     def is_open(self, _call: int, /) -> bool:
-        """Say that somebody waits."""
-        return True
+        """Say whether somebody waits."""
+        return self._open
 
     def is_full(self) -> bool:
         """Say that there is room."""

@@ -1,0 +1,93 @@
+"""Calls that other calls are made of: handlers asked as a client would ask them.
+
+They are asked with the metadata of the call that asks, so that who may do what is said in one
+place, by the handlers of keys and leases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from trioetcd.api.context import Metadata, UnaryHandler
+from trioetcd.api.kv import KVAPI
+from trioetcd.api.lease import LeaseAPI
+from trioetcd.errors import EtcdError
+from trioetcd.runtime.server import Server
+from trioetcd.runtime.waiter import Waiter
+from trioetcd.schema import messages
+
+__all__ = ["OwnClient"]
+
+
+class OwnClient:
+    """A member's client of itself; its methods raise the `EtcdError` that a client is told.
+
+    Args:
+        server: the member.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._driver = server.driver
+        self._kv = KVAPI(server)
+        self._lease = LeaseAPI(server)
+
+    async def range(
+        self, metadata: Metadata, request: messages.RangeRequest
+    ) -> messages.RangeResponse:
+        """Read keys."""
+        answer = await self._ask(self._kv.range, metadata, request)
+        return messages.RangeResponse.FromString(answer)
+
+    async def txn(
+        self,
+        metadata: Metadata,
+        request: messages.TxnRequest,
+        undo: Callable[[messages.TxnResponse], object] | None = None,
+    ) -> messages.TxnResponse:
+        """Do a transaction.
+
+        If this task is cancelled meanwhile and it is done all the same, `undo` is given its answer.
+        """
+        parse = messages.TxnResponse.FromString
+        late = None if undo is None else (lambda answer: undo(parse(answer)))
+        return parse(await self._ask(self._kv.txn, metadata, request, late))
+
+    def send_txn(self, metadata: Metadata, request: messages.TxnRequest) -> None:
+        """Let a transaction be done whose outcome nobody waits for; it may be refused."""
+        with suppress(EtcdError):
+            self._kv.txn(Waiter(), 0, metadata, request.SerializeToString())
+            self._driver.wake()
+
+    async def delete(self, metadata: Metadata, key: bytes) -> messages.DeleteRangeResponse:
+        """Delete a key."""
+        request = messages.DeleteRangeRequest(key=key)
+        answer = await self._ask(self._kv.delete_range, metadata, request)
+        return messages.DeleteRangeResponse.FromString(answer)
+
+    async def grant(self, metadata: Metadata, seconds: int) -> int:
+        """Get a lease."""
+        request = messages.LeaseGrantRequest(TTL=seconds)
+        answer = await self._ask(self._lease.grant, metadata, request)
+        return messages.LeaseGrantResponse.FromString(answer).ID
+
+    async def _ask(
+        self,
+        handler: UnaryHandler,
+        metadata: Metadata,
+        request: messages.Message,
+        late: Callable[[bytes], object] | None = None,
+    ) -> bytes:
+        waiter = Waiter()
+        answer = handler(waiter, 0, metadata, request.SerializeToString())
+        if answer is not None:
+            return answer if isinstance(answer, bytes) else b"".join(answer)
+        self._driver.wake()
+        waited = False
+        try:
+            found = await waiter.wait()
+            waited = True
+        finally:
+            if late is not None and not waited:
+                waiter.afterwards(late)
+        return found
