@@ -227,6 +227,7 @@ async def test_keys_of_other_clients_stand_in_the_same_queue() -> None:
         assert lock.lock.key == b"l/1"
 
 
+@pytest.mark.slow
 async def test_no_herd_wakes_when_a_lock_is_given_up() -> None:
     """Of hundreds that wait one looks again when the owner goes: the next."""
     async with callers() as found:

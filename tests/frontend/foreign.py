@@ -246,7 +246,7 @@ class Client:
         data: bytes = b"",
         *,
         end: bool = True,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | bytes] | None = None,
         method: str = "POST",
         grpc: bool = True,
     ) -> Reply:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.strategies import chunk_sizes
 from tests.wire.conversation import (
     BLOCK,
+    GREETING,
     HEADERS,
     PUT,
     WATCH,
@@ -41,7 +42,8 @@ from trioetcd.wire.grpc import (
     frame,
 )
 from trioetcd.wire.grpc_message import decode_text
-from trioetcd.wire.header_block import HeaderDecoder
+from trioetcd.wire.head import Head
+from trioetcd.wire.header_block import HeaderDecoder, encode_fields
 from trioetcd.wire.limits import Limits
 
 
@@ -538,3 +540,27 @@ def test_streams_that_were_reset_are_ignored_for_a_while() -> None:
     assert server.receive(data(9999, b"x") + headers(9999)) == []
     assert goaway_code(server.take()) is None
     assert len(server._connection._refused) <= 4096
+
+
+def test_a_note_is_made_once_for_each_list_of_headers() -> None:
+    """What is made of the metadata is on every head with them; a fresh timeout changes nothing."""
+    asked: list[bytes | None] = []
+
+    def note(head: Head) -> object:
+        asked.append(head.get("mark"))
+        return head.get("mark")
+
+    server = GrpcServer(streaming=(), note=note)
+    server.receive(GREETING)
+    notes = []
+    calls = [(b"a", b"1S"), (b"a", b"2S"), (None, b"1S"), (b"b", b"1S"), (None, b"3S"), (b"a", b"")]
+    for number, (mark, timeout) in enumerate(calls):
+        fields = [(b"mark", mark)] if mark else []
+        fields += [(b"grpc-timeout", timeout)] if timeout else []
+        head = BLOCK + encode_fields(fields)
+        stream = 2 * number + 1
+        events = server.receive(headers(stream, block=head) + data(stream, frame(b""), end=True))
+        notes += [event[2].note for event in events if event[0] == CALL]
+
+    assert [b"a", None, b"b"] == asked
+    assert [mark for mark, _ in calls] == notes

@@ -7,7 +7,6 @@ place, by the handlers of keys and leases.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
 from trioetcd.api.context import Metadata, UnaryHandler
 from trioetcd.api.kv import KVAPI
@@ -50,14 +49,33 @@ class OwnClient:
         If this task is cancelled meanwhile and it is done all the same, `undo` is given its answer.
         """
         parse = messages.TxnResponse.FromString
-        late = None if undo is None else (lambda answer: undo(parse(answer)))
+
+        def late(outcome: bytes | Exception) -> None:
+            if undo is not None and isinstance(outcome, bytes):
+                undo(parse(outcome))
+
         return parse(await self._ask(self._kv.txn, metadata, request, late))
 
-    def send_txn(self, metadata: Metadata, request: messages.TxnRequest) -> None:
-        """Let a transaction be done whose outcome nobody waits for; it may be refused."""
-        with suppress(EtcdError):
-            self._kv.txn(Waiter(), 0, metadata, request.SerializeToString())
-            self._driver.wake()
+    def send_txn(
+        self,
+        metadata: Metadata,
+        request: messages.TxnRequest,
+        failed: Callable[[EtcdError], object],
+    ) -> None:
+        """Let a transaction be done that no task waits for; `failed` is told why if it is not."""
+        waiter = Waiter()
+        try:
+            self._kv.txn(waiter, 0, metadata, request.SerializeToString())
+        except EtcdError as error:
+            failed(error)
+            return
+
+        def look(outcome: bytes | Exception) -> None:
+            if isinstance(outcome, EtcdError):
+                failed(outcome)
+
+        waiter.afterwards(look)
+        self._driver.wake()
 
     async def delete(self, metadata: Metadata, key: bytes) -> messages.DeleteRangeResponse:
         """Delete a key."""
@@ -76,7 +94,7 @@ class OwnClient:
         handler: UnaryHandler,
         metadata: Metadata,
         request: messages.Message,
-        late: Callable[[bytes], object] | None = None,
+        late: Callable[[bytes | Exception], object] | None = None,
     ) -> bytes:
         waiter = Waiter()
         answer = handler(waiter, 0, metadata, request.SerializeToString())

@@ -15,11 +15,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from trioetcd import errors
 from trioetcd.api.context import Metadata
 from trioetcd.api.own_client import OwnClient
 from trioetcd.errors import ErrorRow, EtcdError
 from trioetcd.keyrange import prefix_end
 from trioetcd.runtime.departures import Departures
+from trioetcd.runtime.leadership import Leadership
 from trioetcd.runtime.server import Server
 from trioetcd.schema import messages
 
@@ -27,6 +29,17 @@ __all__ = ["Place", "Queue", "delete_if", "first_of", "put_if"]
 
 SESSION_SECONDS: Final = 60
 """How long the lease lives that a caller without one is given; nobody keeps it alive (etcd)."""
+
+PASSING: Final = frozenset(
+    {
+        errors.LEADER_CHANGED,
+        errors.NO_LEADER,
+        errors.TIMEOUT,
+        errors.TIMEOUT_DUE_TO_LEADER_FAIL,
+        errors.TOO_MANY_REQUESTS,
+    }
+)
+"""What is no reason not to try again."""
 
 ASCEND: Final = messages.RangeRequest.ASCEND
 DESCEND: Final = messages.RangeRequest.DESCEND
@@ -110,10 +123,13 @@ class Queue:
     Args:
         server: the member.
         client: asks it.
+        leadership: whether somebody leads.
     """
 
-    def __init__(self, server: Server, client: OwnClient) -> None:
+    def __init__(self, server: Server, client: OwnClient, leadership: Leadership) -> None:
         self._client = client
+        self._leadership = leadership
+        self._leaving: list[tuple[Metadata, Place]] = []
         self._departures = Departures(server.hub)
 
     async def session(self, metadata: Metadata, lease: int) -> int:
@@ -154,9 +170,21 @@ class Queue:
                 self._give_up(metadata, place)
 
     def _give_up(self, metadata: Metadata, place: Place) -> None:
-        """Let the key be deleted; if that fails for want of a leader, it goes with its lease."""
+        """Let the key be deleted, unless it is gone; later, if nobody can now."""
+
+        def failed(error: EtcdError) -> None:
+            if error.row in PASSING:
+                self._leaving.append((metadata, place))
+
         if place.passing and self._departures.stands(place.key, place.revision):
-            self._client.send_txn(metadata, delete_if(place.key, place.revision))
+            self._client.send_txn(metadata, delete_if(place.key, place.revision), failed)
+
+    def tick(self, _now: float) -> None:
+        """Have deleted what could not be before; to be called every now and then."""
+        if self._leaving and self._leadership.known:
+            leaving, self._leaving = self._leaving, []
+            for metadata, place in leaving:
+                self._give_up(metadata, place)
 
     async def wait_turn(
         self, metadata: Metadata, place: Place, *, lost: ErrorRow

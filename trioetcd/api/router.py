@@ -6,8 +6,16 @@ nobody mistakes "not yet" for "never heard of".
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from trioetcd.api.cluster import ClusterAPI
-from trioetcd.api.context import StreamHandler, UnaryHandler, WaitingHandler, as_stream
+from trioetcd.api.context import (
+    Metadata,
+    StreamHandler,
+    UnaryHandler,
+    WaitingHandler,
+    as_stream,
+)
 from trioetcd.api.election import ElectionAPI
 from trioetcd.api.health import HealthAPI
 from trioetcd.api.kv import KVAPI
@@ -16,9 +24,11 @@ from trioetcd.api.lock import LockAPI
 from trioetcd.api.maintenance import MaintenanceAPI, SnapshotAPI
 from trioetcd.api.own_client import OwnClient
 from trioetcd.api.queue import Queue
+from trioetcd.api.terms import Terms, TermsOffice
 from trioetcd.api.watch import WatchAPI
 from trioetcd.errors import EtcdError, unimplemented
 from trioetcd.runtime.backups import Backups
+from trioetcd.runtime.leadership import Leadership
 from trioetcd.runtime.server import Server
 from trioetcd.schema.services import METHODS
 
@@ -33,6 +43,7 @@ class Router:
         waiting: those that do, because they may wait for very long.
         announced: streams; they are announced before their first message.
         streams: both of these: all that have a task.
+        note: says what is asked by a call's metadata beside its request.
     """
 
     def __init__(
@@ -40,16 +51,27 @@ class Router:
         unary: dict[str, UnaryHandler],
         streams: dict[str, StreamHandler],
         waiting: dict[str, WaitingHandler] | None = None,
+        note: Callable[[Metadata], Terms | None] | None = None,
+        ticks: Sequence[Callable[[float], None]] = (),
     ) -> None:
+        self.note = note
+        self._ticks = ticks
         self.unary = unary
         self.waiting = waiting or {}
         self.announced = streams
         self.streams = streams | {path: as_stream(each) for path, each in self.waiting.items()}
         assert unary.keys() | self.streams.keys() <= METHODS.keys()
 
+    def tick(self, now: float) -> None:
+        """Tell the handlers what time it is; about ten times a second."""
+        for tick in self._ticks:
+            tick(now)
+
     @classmethod
     def of(cls, server: Server, backups: Backups | None = None) -> Router:
         """Give the handlers of a member; without `backups` it serves none."""
+        leadership = Leadership(server.replica)
+        terms = TermsOffice(server.metrics, leadership)
         kv = KVAPI(server)
         lease = LeaseAPI(server)
         cluster = ClusterAPI(server)
@@ -59,7 +81,7 @@ class Router:
         if backups is not None:
             snapshots["/etcdserverpb.Maintenance/Snapshot"] = SnapshotAPI(backups).snapshot
         client = OwnClient(server)
-        queue = Queue(server, client)
+        queue = Queue(server, client, leadership)
         lock = LockAPI(server, client, queue)
         election = ElectionAPI(server, client, queue)
         return cls(
@@ -88,12 +110,15 @@ class Router:
                 "/grpc.health.v1.Health/Check": health.check,
             },
             streams={
-                "/etcdserverpb.KV/RangeStream": kv.range_stream,
-                "/etcdserverpb.Watch/Watch": WatchAPI(server).watch,
-                "/etcdserverpb.Lease/LeaseKeepAlive": lease.keep_alive,
-                "/v3electionpb.Election/Observe": election.observe,
-                "/grpc.health.v1.Health/Watch": health.watch,
-                **snapshots,
+                path: terms.observed(handler)
+                for path, handler in {
+                    "/etcdserverpb.KV/RangeStream": kv.range_stream,
+                    "/etcdserverpb.Watch/Watch": WatchAPI(server).watch,
+                    "/etcdserverpb.Lease/LeaseKeepAlive": lease.keep_alive,
+                    "/v3electionpb.Election/Observe": election.observe,
+                    "/grpc.health.v1.Health/Watch": health.watch,
+                    **snapshots,
+                }.items()
             },
             waiting={
                 "/v3lockpb.Lock/Lock": lock.lock,
@@ -103,6 +128,8 @@ class Router:
                 "/v3electionpb.Election/Leader": election.leader,
                 "/v3electionpb.Election/Resign": election.resign,
             },
+            note=terms.read,
+            ticks=(leadership.tick, queue.tick),
         )
 
     @staticmethod

@@ -147,10 +147,11 @@ class Frontend:
             self._connections.discard(connection)
 
     async def run_deadlines(self) -> None:
-        """Answer calls whose deadline has passed, for ever."""
+        """Answer calls whose deadline has passed, and tell the handlers of time, for ever."""
         while True:
             await trio.sleep(EXPIRY_SECONDS)
             now = self._server.now()
+            self._router.tick(now)
             for connection in list(self._connections):
                 connection.expire(now)
 

@@ -85,7 +85,7 @@ class GrpcConnection:
         self._owing = False
         self._rest: list[ServerEvent] = []
         self._output_bytes_max = limits.output_bytes_max
-        self._codec = GrpcServer(streaming=router.announced, limits=limits)
+        self._codec = GrpcServer(streaming=router.announced, limits=limits, note=router.note)
         # With more than this behind its window a stream waits until it is told of as drained.
         self.backlog_bytes_max = limits.backlog_high_bytes
         self._streams: dict[int, _Stream] = {}
@@ -270,6 +270,9 @@ class GrpcConnection:
             counted[call] = calls = methods.get(head.path)
             if calls is not None:
                 calls.started += 1
+            if head.note is not None and (refusal := head.note.refusal()) is not None:
+                self.fail(call, refusal)
+                continue
             if handler is None:
                 self._other_call(call, head, message)
                 continue

@@ -27,7 +27,7 @@ from trioetcd.runtime.prometheus import (
 )
 from trioetcd.schema import METHODS, Method
 
-__all__ = ["CODE_NAMES", "MethodCalls", "Metrics"]
+__all__ = ["CODE_NAMES", "UNKNOWN_VERSION", "MethodCalls", "Metrics"]
 
 _HANDLING: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -35,6 +35,9 @@ CODE_NAMES: Final[dict[Code, str]] = {
     code: "OK" if code is Code.OK else code.name.title().replace("_", "") for code in Code
 } | {Code.CANCELLED: "Canceled"}
 """How the label ``grpc_code`` names a status."""
+
+UNKNOWN_VERSION: Final = "unknown"
+"""The label ``client_api_version`` of those who do not say it (etcd)."""
 
 _TWINS: Final[dict[str, str]] = {
     "etcd_debugging_mvcc_range_total": "mvcc_range_total",
@@ -94,6 +97,7 @@ class Metrics(Families):
     def render(self) -> str:
         """Write everything in Prometheus' text form 0.0.4; reads the process's own figures."""
         self._read_process()
+        self._count_unversioned()
         parts = []
         for attribute in fields(self):
             family = getattr(self, attribute.name)
@@ -129,6 +133,19 @@ class Metrics(Families):
             parts.append(first.render())
             parts += [seconds.render_samples() for seconds in rest]
         return "".join(parts)
+
+    def _count_unversioned(self) -> None:
+        """Count the calls that no version was counted for, so that nobody need count them."""
+        requests = self.server_client_requests_total
+        rest: dict[str, float] = {"unary": 0, "stream": 0}
+        for calls in self.calls.values():
+            rest["unary" if calls.labels["grpc_type"] == "unary" else "stream"] += calls.started
+        for (kind, version), series in requests.series.items():
+            if version != UNKNOWN_VERSION:
+                rest[kind] -= series.value
+        for kind, count in rest.items():
+            if count:
+                requests.labels(kind, UNKNOWN_VERSION).value = count
 
     def _read_process(self) -> None:
         """Take the process's figures from the kernel."""

@@ -16,7 +16,7 @@ class Waiter:
         self._arrived = trio.Event()
         self._answer = b""
         self._error: Exception | None = None
-        self._afterwards: Callable[[bytes], object] | None = None
+        self._afterwards: Callable[[bytes | Exception], object] | None = None
         self._open = True
 
     async def wait(self) -> bytes:
@@ -33,22 +33,20 @@ class Waiter:
             raise self._error
         return self._answer
 
-    def afterwards(self, do: Callable[[bytes], object]) -> None:
-        """Give the answer to `do`, at once or when it comes; to be used if nobody waits any more.
+    def afterwards(self, do: Callable[[bytes | Exception], object]) -> None:
+        """Give the answer or error to `do`, at once or when it comes; for what no task waits for.
 
         So a task that was cancelled can have undone what was under way, and need not live on.
         """
-        if not self._arrived.is_set():
+        if self._arrived.is_set():
+            do(self._answer if self._error is None else self._error)
+        else:
             self._afterwards = do
-        elif self._error is None:
-            do(self._answer)
 
     def answer(self, _call: int, response: bytes, /) -> None:
         """Take the answer."""
         self._answer = response
-        self._arrived.set()
-        if self._afterwards is not None:
-            self._afterwards(response)
+        self._arrive(response)
 
     def answer_pieces(self, call: int, pieces: list[bytes], /) -> None:
         """Take a large answer."""
@@ -57,7 +55,12 @@ class Waiter:
     def fail(self, _call: int, error: Exception, /) -> None:
         """Take an error."""
         self._error = error
+        self._arrive(error)
+
+    def _arrive(self, outcome: bytes | Exception) -> None:
         self._arrived.set()
+        if self._afterwards is not None:
+            self._afterwards(outcome)
 
     def is_open(self, _call: int, /) -> bool:
         """Say whether somebody waits."""

@@ -10,7 +10,7 @@ Events are tuples: (CALL, stream, Head, message), (OPENED, stream, Head), (MESSA
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from struct import Struct
 from typing import Any, Final
 
@@ -83,12 +83,19 @@ class GrpcServer:
     Args:
         streaming: paths whose calls are announced at once and come message by message.
         limits: bounds on what the client may do.
+        note: makes the `Head.note` of each header list that is new.
     """
 
-    def __init__(self, *, streaming: Container[str], limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        streaming: Container[str],
+        limits: Limits | None = None,
+        note: Callable[[Head], object] | None = None,
+    ) -> None:
         self.limits = limits or Limits()
         self._streaming = streaming
-        self._connection = Connection(client=False, limits=self.limits)
+        self._connection = Connection(client=False, limits=self.limits, note=note)
         self._streams = self._connection.streams
         self.out = self._connection.out
         self.ready = self._connection.ready

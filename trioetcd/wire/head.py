@@ -44,6 +44,7 @@ class Head:
         encoding: grpc-encoding, empty if none or identity.
         content_length: the header's number, None without one.
         metadata: everything that is not the protocol's own, names in lower case, ``-bin`` decoded.
+        note: what the layer above has made of the metadata; None if there is nothing to be said.
     """
 
     def __init__(self, fields: tuple[Field, ...]) -> None:
@@ -58,6 +59,7 @@ class Head:
         self.encoding = ""
         self.content_length: int | None = None
         self.metadata: Metadata = ()
+        self.note: object = None
         self._index: dict[str, bytes] = {}
 
     def get(self, name: str) -> bytes | None:

@@ -39,10 +39,18 @@ class Connection(Link):
 
     Attributes:
         failed: a connection error happened; nothing more is read.
+
+    Args:
+        client: which side.
+        limits: what the other one may do.
+        note: makes the `Head.note` of each header list that is new.
     """
 
-    def __init__(self, *, client: bool, limits: Limits) -> None:
+    def __init__(
+        self, *, client: bool, limits: Limits, note: Callable[[Head], object] | None = None
+    ) -> None:
         super().__init__(client=client, limits=limits)
+        self._note = note
         self.failed = False
         self._buffer = b""
         self._greeted = client  # a client's peer sends no preface
@@ -372,6 +380,8 @@ class Connection(Link):
             if head is None:
                 decoder.check_size(fields)
                 head = parse_head(fields)
+                if self._note is not None:
+                    head.note = self._note(head)
                 if len(self._known) >= self.limits.heads_max:
                     self._known.clear()
                 if len(block) <= self.limits.head_bytes_max:
