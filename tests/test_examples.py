@@ -69,6 +69,17 @@ def test_lease_keepalive(member: ServerProcess) -> None:
     assert lines[2:] == ["examples/presence/me: PUT", "examples/presence/me: DELETE"]
 
 
+def test_fenced_lock(member: ServerProcess) -> None:
+    """examples/fenced_lock.py: who lost the lock writes nothing, though it does not know."""
+    assert run(member, "fenced_lock.py") == [
+        "slow: written",
+        "quick: has the lock, and a greater fence: True",
+        "quick: written",
+        "slow: refused, the lock is lost",
+        "examples/account = quick was here",
+    ]
+
+
 def plain(story: str) -> list[str]:
     """Give the lines without what differs from run to run: names, roles, numbers, spaces."""
     patterns = ((r"\bm[123]\b", "M"), (r"\b(leads|follows)\b", "ROLE"), (r"[\d.]+", "N"))

@@ -387,3 +387,35 @@ class Relay:
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             pass
         scope.cancel()
+
+
+async def test_a_lock_is_held_for_a_block(server: ServerProcess, prefix: str) -> None:
+    """Another waits until the block ends; each holder's fence is greater than the last one's."""
+    fences: list[int] = []
+    async with connect(server) as client, trio.open_nursery() as nursery:
+        mine, other = await client.lease_grant(60), await client.lease_grant(60)
+
+        async def hold() -> None:
+            async with client.lock(prefix, lease=other) as lock:
+                fences.append(lock.revision)
+
+        async with client.lock(prefix, lease=mine) as lock:
+            nursery.start_soon(hold)
+            while (await client.range(f"{prefix}/", prefix=True)).count < 2:
+                assert not fences
+            assert (await client.txn(when=[lock.held], then=[Put(f"{prefix}k", "v")])).succeeded
+            fences.append(lock.revision)
+    assert fences == sorted(fences)
+    async with connect(server) as client:
+        assert (await client.range(f"{prefix}/", prefix=True)).count == 0
+        assert not (await client.txn(when=[lock.held], then=[Put(f"{prefix}k", "w")])).succeeded
+        for lease_ in (mine, other):
+            await client.lease_revoke(lease_)
+
+
+async def test_a_lock_needs_a_lease_that_lives(server: ServerProcess, prefix: str) -> None:
+    """Without one the block is not entered."""
+    async with connect(server) as client:
+        with pytest.raises(EtcdError, match="requested lease not found"):
+            async with client.lock(prefix, lease=12345):
+                raise AssertionError(prefix)

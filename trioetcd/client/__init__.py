@@ -1,4 +1,4 @@
-"""A client of etcd and trioetcd on Trio: keys, transactions, watches and leases.
+"""A client of etcd and trioetcd on Trio: keys, transactions, watches, leases and locks.
 
 `open_client` is the door; the other names are what goes in and what comes out. What must not
 live here: anything a server needs.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from trioetcd.client.client import Client, open_client
 from trioetcd.client.errors import DisconnectedError, OutcomeUnknownError, WatchCompactedError
+from trioetcd.client.lock import Lock
 from trioetcd.client.requests import (
     Compare,
     Delete,
@@ -50,6 +51,7 @@ __all__ = [
     "KeyValue",
     "Lease",
     "LeaseStatus",
+    "Lock",
     "Member",
     "OutcomeUnknownError",
     "Put",

@@ -8,9 +8,10 @@ for the caller to find out, because doing it twice may be worse than not at all.
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, TypeVar
@@ -21,7 +22,8 @@ from trioetcd import errors
 from trioetcd.client import requests
 from trioetcd.client.connection import Call, Connect, Connection, Endpoint, client_tls
 from trioetcd.client.errors import DisconnectedError, OutcomeUnknownError, leaves_open
-from trioetcd.client.lease_keeper import kept_alive
+from trioetcd.client.lease_keeper import FAREWELL_SECONDS, kept_alive
+from trioetcd.client.lock import Lock
 from trioetcd.client.requests import Compare, Data, Delete, Get, Operation, Put, Sort, Txn
 from trioetcd.client.results import (
     DeleteResult,
@@ -268,6 +270,38 @@ class Client:
         ):
             yield lease
 
+    # -- locks --------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def lock(self, name: Data, *, lease: int | Lease) -> AsyncIterator[Lock]:
+        """Hold a lock for the length of a block; waits for it as long as it takes.
+
+        It is lost with its lease, perhaps without a sign in the block: what the block writes
+        should have `Lock.held` among its conditions.
+
+        Raises:
+            EtcdError: on entering, the lease has ended or the server refuses.
+            DisconnectedError: on entering, no endpoint could be reached.
+            OutcomeUnknownError: on entering, the connection ended. Whoever tries again with the
+                same lease has its place in the queue, or the next one.
+        """
+        request = messages.LockRequest(name=requests.encode(name), lease=_lease_id(lease))
+        call = (await self._connected()).call("/v3lockpb.Lock/Lock")
+        parse = messages.LockResponse.FromString
+        key = (await self._finish(call, request, parse, seconds=math.inf)).key
+        found = await self.get(key)
+        if found is None:
+            raise EtcdError(errors.SESSION_EXPIRED)
+        lock = Lock(key, found.create_revision)
+        try:
+            yield lock
+        finally:
+            with (
+                trio.move_on_after(FAREWELL_SECONDS, shield=True),
+                suppress(EtcdError, DisconnectedError, OutcomeUnknownError),
+            ):
+                await self.txn(when=[lock.held], then=[Delete(key)])
+
     # -- the cluster --------------------------------------------------------------------------
 
     async def member_list(self) -> tuple[Member, ...]:
@@ -321,19 +355,27 @@ class Client:
             raise
 
     async def _begin(self, rpc: str) -> Call:
+        connection = await self._connected()
+        return connection.call(f"/etcdserverpb.{rpc}", timeout=self._request_seconds)
+
+    async def _connected(self) -> Connection:
         async with self._dialling:
             if self._connection is None or not self._connection.alive:
                 self._connection = await self._dial()
-            return self._connection.call(f"/etcdserverpb.{rpc}", timeout=self._request_seconds)
+            return self._connection
 
     async def _finish(
         self,
         call: Call,
         request: Message,
         parse: Callable[[bytes], _Answer],
+        *,
+        seconds: float | None = None,
     ) -> _Answer:
+        if seconds is None:
+            seconds = self._request_seconds
         try:
-            with trio.move_on_after(self._request_seconds):
+            with trio.move_on_after(seconds):
                 call.send(request.SerializeToString(), end=True)
                 message = await call.receive()
                 if message is None:
@@ -346,7 +388,7 @@ class Client:
             raise
         finally:
             call.cancel()
-        raise OutcomeUnknownError(f"no answer within {self._request_seconds} s")
+        raise OutcomeUnknownError(f"no answer within {seconds} s")
 
     async def _dial(self) -> Connection:
         """Open a connection to the first endpoint, from the next one on, that answers."""

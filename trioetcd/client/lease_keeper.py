@@ -13,7 +13,7 @@ from trioetcd.client.errors import DisconnectedError, OutcomeUnknownError
 from trioetcd.client.results import Lease
 from trioetcd.errors import Code, EtcdError
 
-__all__ = ["kept_alive"]
+__all__ = ["FAREWELL_SECONDS", "kept_alive"]
 
 FAREWELL_SECONDS: Final = 2.0
 """How long the end of a block may wait for its lease to be revoked; it ends by itself anyway."""

@@ -141,7 +141,7 @@ class Metrics(Families):
         for calls in self.calls.values():
             rest["unary" if calls.labels["grpc_type"] == "unary" else "stream"] += calls.started
         for (kind, version), series in requests.series.items():
-            if version != UNKNOWN_VERSION:
+            if kind in rest and version != UNKNOWN_VERSION:
                 rest[kind] -= series.value
         for kind, count in rest.items():
             if count:
