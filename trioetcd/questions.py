@@ -3,6 +3,8 @@
 Only a leader knows when a lease ends, so whoever follows asks it. A question and its answer are
 told apart from others by `context`, which the member that asks chose; `to`, `sender` and `term` are
 as in `trioetcd.raft.messages`, but no question changes anybody's term.
+
+What a member's data hashes to is asked over a connection of its own, which tells all but the hash.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import NamedTuple
 
 from trioetcd.values import MemberID, Term
 
-__all__ = ["LeaseAnswer", "LeaseQuestion", "Question"]
+__all__ = ["Hashed", "LeaseAnswer", "LeaseQuestion", "Question"]
 
 
 class LeaseQuestion(NamedTuple):
@@ -40,3 +42,17 @@ class LeaseAnswer(NamedTuple):
 
 
 Question = LeaseQuestion | LeaseAnswer
+
+
+class Hashed(NamedTuple):
+    """What a member's key space hashes to as of the revision that was asked about.
+
+    Attributes:
+        hash: the same at every member that holds the same.
+        revision: the last revision the member has.
+        compact_revision: its compact revision; 0 if there was no compaction.
+    """
+
+    hash: int
+    revision: int
+    compact_revision: int

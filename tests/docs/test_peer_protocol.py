@@ -41,7 +41,7 @@ def test_the_page_holds_the_frames_and_the_refusals() -> None:
 
     assert [(str(kind.value), kind.name) for kind in FrameKind] == told
     assert codes == set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
-    assert [1, 2, 3] == [purpose.value for purpose in Purpose]
+    assert [1, 2, 3, 4, 5] == [purpose.value for purpose in Purpose]
     assert f"protocol ({PROTOCOL})" in frames
     assert (16 * 2**20, 65536, 4096) == (
         limits.frame_bytes_max,

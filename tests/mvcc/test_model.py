@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+from hashlib import blake2b
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -10,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.mvcc.twin import (
     Member,
     Refused,
+    State,
     Twin,
     deletions,
     event_of,
@@ -23,8 +27,20 @@ from trioetcd import errors
 from trioetcd.errors import EtcdError
 from trioetcd.keyrange import KeyRange
 from trioetcd.mvcc import RangeQuery
+from trioetcd.mvcc.layout import META
 from trioetcd.schema import messages
+from trioetcd.schema.fastpath import kv_field
 from trioetcd.statemachine import CommandKind, Outcome, validation
+
+
+def content_of(state: State) -> int:
+    """Hash a state as a member does: every key with what it is, in order."""
+    whole = blake2b(digest_size=8)
+    for key, kv in sorted(state.items()):
+        row = META.pack(kv.create, kv.mod, kv.version, kv.lease)
+        row += kv_field(key, kv.create, kv.mod, kv.version, kv.value, kv.lease)
+        whole.update(struct.pack(">II", len(key), len(row)) + key + row)
+    return int.from_bytes(whole.digest(), "big")
 
 
 class KeySpace(RuleBasedStateMachine):
@@ -183,6 +199,16 @@ class KeySpace(RuleBasedStateMachine):
         assert chain == self.member.store.chain
         assert numbers == (self.member.store.counts.starts, self.member.store.counts.numbers)
 
+    @rule(back=st.integers(0, 9), rows=st.integers(1, 5), size=st.sampled_from([1, 100, 100_000]))
+    def hash_content(self, back: int, rows: int, size: int) -> None:
+        """The hash of a revision's content is the twin's, whatever the steps, changes between."""
+        revision = max(self.twin.revision - back, self.twin.compacted, 1)
+        hashing = self.member.store.content_hash(revision)
+        while not hashing.step(rows, size):
+            self.put(messages.PutRequest(key=b"a", value=b"%d" % rows))
+            self.forget(3)
+        assert content_of(self.twin.states[revision]) == hashing.value
+
     @rule(request=ranges, rows=st.integers(1, 5), size=st.sampled_from([1, 100, 100_000]))
     def range(self, request: messages.RangeRequest, rows: int, size: int) -> None:
         """A range at any revision gives what the twin gives, whatever the steps, writes between."""
@@ -298,6 +324,11 @@ class KeySpace(RuleBasedStateMachine):
         now = self.twin.revision
         for at in range(max(self.twin.compacted, 1), now + 1):
             self.compare_history(at, 1 + at % 4)
+            for member in (self.member, self.other):
+                hashing = member.store.content_hash(at)
+                while not hashing.step(1 + at % 3, 100_000):
+                    pass
+                assert content_of(self.twin.states[at]) == hashing.value
             for number in range(60):
                 request = messages.RangeRequest(
                     key=(b"\0", b"a", b"a\0")[number % 3],

@@ -34,6 +34,7 @@ def test_refused(revision: int, row: ErrorRow) -> None:
     for refused in (
         lambda: store.range(RangeQuery(EVERYTHING, revision)),
         lambda: store.hash_kv(revision),
+        lambda: store.content_hash(revision),
     ):
         with pytest.raises(EtcdError) as caught:
             refused()
@@ -73,6 +74,56 @@ def test_hash_tells_differences() -> None:
             store.put(key, value, 0, None)
         hashes.add(store.hash_kv(0)[0])
     assert len(hashes) == 4
+
+
+def content(store: Store, revision: int = 0) -> int:
+    hashing = store.content_hash(revision)
+    while not hashing.step(2, 1000):
+        pass
+    return hashing.value
+
+
+def test_content_tells_what_the_chain_cannot() -> None:
+    """A row that was changed or lost behind the chain changes the hash of the content, and only it.
+
+    Of a key that was put again, the old row counts at the revisions it was current at.
+    """
+    space = DictSpace()
+    store = filled(6, space)
+    healthy = {at: (store.hash_kv(at)[0], content(store, at)) for at in range(1, 8)}
+    rows = dict(space.rows)
+    damage = {
+        store.tables.current + b"k1": range(6, 8),
+        next(raw for raw, _ in space.scan(store.tables.old, store.tables.old_end)): range(2, 5),
+    }
+
+    for raw, revisions in damage.items():
+        for planted in (None, rows[raw][:-1] + b"x"):
+            damaged = dict(rows)
+            if planted is None:
+                del damaged[raw]
+            else:
+                damaged[raw] = planted
+            other = Store(DictSpace(damaged), epoch=b"\x80", revision=7, compact_revision=-1)
+            found = {at: (other.hash_kv(at)[0], content(other, at)) for at in range(1, 8)}
+            assert list(revisions) == [at for at in healthy if healthy[at] != found[at]]
+            assert all(healthy[at][0] == found[at][0] for at in healthy)
+
+
+def test_hashing_lets_go_of_what_it_pinned() -> None:
+    """Done or given up, nothing stays pinned; closing twice does no harm."""
+    space = DictSpace()
+    store = filled(6, space)
+    for revision in (0, 3):
+        for steps in (0, 1, 100):
+            hashing = store.content_hash(revision)
+            assert space.pinned
+            for _ in range(steps):
+                if hashing.step(1, 1000):
+                    break
+            hashing.close()
+            assert not space.pinned
+            hashing.close()
 
 
 def test_compaction_goes_on_after_restart() -> None:

@@ -27,6 +27,8 @@ with atheris.instrument_imports(include=["trioetcd"]):
     from trioetcd.wire.header_block import HeaderBlockError, HeaderDecoder
     from trioetcd.wire.http1 import Http1Server
     from trioetcd.wire.peer import (
+        HashAsked,
+        Hashed,
         Hello,
         Members,
         OtherVersion,
@@ -41,6 +43,7 @@ __all__ = ["SEEDS", "TARGETS"]
 _SAID = Hello(Purpose.MESSAGES, ClusterID(1), MemberID(2), MemberID(3), 4, "", ())
 HELLO: Final = PeerDialler(_SAID).take()
 SNAPSHOT_HELLO: Final = PeerDialler(_SAID._replace(purpose=Purpose.SNAPSHOT)).take()
+HASH_HELLO: Final = PeerDialler(_SAID._replace(purpose=Purpose.CHAIN_HASH)).take()
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 STREAM_CLOSED: Final = 5
 STREAMING: Final = frozenset({"/etcdserverpb.Watch/Watch"})
@@ -171,7 +174,7 @@ def json_body(data: bytes) -> None:
 
 def peer(data: bytes) -> None:
     """Any bytes after a hello, and instead of one: the same events whole and in pieces."""
-    for first in (b"", HELLO, SNAPSHOT_HELLO):
+    for first in (b"", HELLO, SNAPSHOT_HELLO, HASH_HELLO):
         whole = first + data
         cut = data[0] % 64 + 1 if data else 1
         pieces = [whole[i : i + cut] for i in range(0, len(whole), cut)]
@@ -195,6 +198,8 @@ def _peer_events(pieces: list[bytes]) -> tuple[list[object], bool]:
                     listener.welcome(1, "")
                 elif isinstance(event, SnapshotHead):
                     listener.accept()
+                elif isinstance(event, HashAsked):
+                    listener.tell_hash(Hashed(1, event.revision, 0))
     except RemoteProtocolError:
         return events, True
     return events, False
@@ -249,6 +254,7 @@ SEEDS: Final[dict[str, list[bytes]]] = {
         b"\x00\x00\x00\x0a\x82\x04\x86\x02\x0f\x03\x07\xf5\x18\x3c",
         b"\x00\x00\x00\x0c\x82\x04\x84\x01\x0b\x03\x82\x41a\x41b",
         b"\x00\x00\x00\x06\x85\x05\x03\x02\x01\x40\x00\x00\x00\x06\x83\x07\x41k\x41v",
+        b"\x00\x00\x00\x03\x82\x0c\x05",
     ],
 }
 

@@ -32,6 +32,8 @@ from trioetcd.wire.peer import (
     Accepted,
     Answer,
     Failed,
+    HashAsked,
+    Hashed,
     Hello,
     Installed,
     Members,
@@ -121,7 +123,7 @@ def hello_with(at: int, value: Value) -> list[Value]:
         [1, 1, 1, 5, 6, 7, 8, "v", [], 1],
         hello_with(0, 99),
         hello_with(1, True),
-        hello_with(2, 4),
+        hello_with(2, 6),
         hello_with(2, 0),
         hello_with(3, b"5"),
         hello_with(4, "6"),
@@ -195,6 +197,76 @@ def test_who_asks_for_the_members_is_told_them() -> None:
 def test_only_who_asks_is_told_the_members(purpose: Purpose, sent: bytes) -> None:
     """An answer to another question breaks the protocol."""
     dialler = PeerDialler(hello(purpose))
+    dialler.receive(sent)
+    with pytest.raises(RemoteProtocolError):
+        dialler.next_event()
+
+
+# -- hashes -----------------------------------------------------------------------------------
+
+HASHED = Hashed(2**64 - 1, 2**63 - 1, 0)
+HASH_PURPOSES = [purpose for purpose in Purpose if purpose.asks_hash]
+
+
+@pytest.mark.parametrize("purpose", HASH_PURPOSES)
+def test_who_asks_for_a_hash_is_told_it(purpose: Purpose) -> None:
+    """One question for a revision, one answer: the hash, or a refusal with its code."""
+    for answer in (HASHED, Refused("future", "not yet")):
+        dialler, listener = joined(purpose)
+        dialler.ask_hash(HashAsked(2**63 - 1))
+        listener.receive(dialler.take())
+        assert [HashAsked(2**63 - 1)] == list(events_of(listener))
+        if isinstance(answer, Hashed):
+            listener.tell_hash(answer)
+        else:
+            listener.refuse(*answer)
+        dialler.receive(listener.take())
+
+        assert [answer] == list(answers_of(dialler))
+        dialler.receive(written(FrameKind.HASH.value, *HASHED))
+        assert dialler.next_event() is None
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        written(FrameKind.HASH_REVISION.value),
+        written(FrameKind.HASH_REVISION.value, 2**63),
+        written(FrameKind.HASH_REVISION.value, 5, 5),
+        written(FrameKind.HASH.value, *HASHED),
+        frame(b"x" * 5000),
+    ],
+    ids=["empty", "large", "long", "answer", "frame"],
+)
+def test_only_a_short_question_comes_where_a_hash_is_asked_for(sent: bytes) -> None:
+    """Anything else breaks the protocol, and so does more than a question before its answer."""
+    _, listener = joined(Purpose.CHAIN_HASH)
+    listener.receive(sent)
+    with pytest.raises(RemoteProtocolError):
+        listener.next_event()
+
+    _, listener = joined(Purpose.CHAIN_HASH)
+    listener.receive(written(FrameKind.HASH_REVISION.value, 5))
+    assert [HashAsked(5)] == list(events_of(listener))
+    with pytest.raises(RemoteProtocolError, match="before the answer"):
+        listener.receive(bytes(5000))
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        (False, written(FrameKind.HASH.value, *HASHED)),
+        (True, written(FrameKind.HASH.value, 1, 2)),
+        (True, written(FrameKind.HASH.value, 1, 2**63, 0)),
+        (True, written(FrameKind.WELCOME.value, 1, "")),
+    ],
+    ids=["not-asked", "short", "large", "welcome"],
+)
+def test_nothing_but_a_hash_answers_the_question_for_one(*, asked: bool, sent: bytes) -> None:
+    """A hash that nobody asked for, or another answer, breaks the protocol."""
+    dialler, _ = joined(Purpose.CONTENT_HASH)
+    if asked:
+        dialler.ask_hash(HashAsked(5))
     dialler.receive(sent)
     with pytest.raises(RemoteProtocolError):
         dialler.next_event()
@@ -482,6 +554,9 @@ def likely_frames() -> st.SearchStrategy[bytes]:
             written(FrameKind.FAILED.value, "reason"),
             written(FrameKind.MEMBERS.value, 5, [b"m"]),
             PeerDialler(hello(Purpose.MEMBERS)).take(),
+            *(PeerDialler(hello(purpose)).take() for purpose in HASH_PURPOSES),
+            written(FrameKind.HASH_REVISION.value, 5),
+            written(FrameKind.HASH.value, *HASHED),
         ]
     )
 
@@ -521,6 +596,8 @@ def listen(sent: bytes, size: int) -> tuple[list[object], str]:
                         listener.refuse("version", "another")
                     case SnapshotHead():
                         listener.accept()
+                    case HashAsked():
+                        listener.tell_hash(HASHED)
                     case SnapshotEnd(whole):
                         listener.installed() if whole else listener.failed("digest")
                     case _:
@@ -552,6 +629,8 @@ def dial(sent: bytes, size: int, purpose: Purpose) -> tuple[list[object], str]:
                 heard.append(answer)
                 if purpose is Purpose.SNAPSHOT and isinstance(answer, Welcome):
                     dialler.offer(HEAD)
+                elif purpose.asks_hash and isinstance(answer, Welcome):
+                    dialler.ask_hash(HashAsked(5))
                 elif isinstance(answer, Accepted):
                     dialler.send_rows(ROWS[:3])
                     dialler.end()

@@ -5,14 +5,15 @@ reaches every member. Rows go through `ports.Space`; nothing here waits, asks fo
 keeps anything in memory that grows with the number of keys (but the sparse `counts` directory).
 
 Modules, low to high: `layout` (tables), `revision`, `old_rows`, `counts`, `selection` (range
-reads), `history`, `hash`, `compaction`, `store`, `write` (one request's change), `interest` (who
-wants which key), `watch` (the hub), `watch_session` (one stream), `sorting` (more rows than memory
-holds), `backup` (the key space as etcd stores it).
+reads), `history`, `hash` and `content` (what members compare), `compaction`, `store`, `write` (one
+request's change), `interest` (who wants which key), `watch` (the hub), `watch_session` (one stream),
+`sorting` (more rows than memory holds), `backup` (the key space as etcd stores it).
 """
 
 from __future__ import annotations
 
 from trioetcd.mvcc.backup import export_revisions, pack_revision
+from trioetcd.mvcc.content import ContentHash
 from trioetcd.mvcc.history import Event
 from trioetcd.mvcc.layout import Tables
 from trioetcd.mvcc.selection import RangeCursor, RangeQuery
@@ -25,6 +26,7 @@ from trioetcd.mvcc.write import WriteTxn
 __all__ = [
     "NO_PUT",
     "Batch",
+    "ContentHash",
     "Event",
     "Fetch",
     "Group",

@@ -5,13 +5,14 @@ An ``o`` row holds what a key was from its mod revision up to, but without, its 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from struct import Struct
 from typing import Final
 
 from trioetcd.mvcc.layout import ONE, TWO, Tables, escape, unescape
 from trioetcd.ports import ReadView, Row
 
-__all__ = ["OldRows", "old_row", "row_at"]
+__all__ = ["old_row", "row_at", "rows_at"]
 
 SEEK_VERSIONS: Final = 8
 """Old versions of one key walked over before seeking: a seek costs as much as so many rows."""
@@ -41,7 +42,48 @@ def _old_row_at(view: ReadView, prefix: bytes, revision: int) -> bytes | None:
     return None
 
 
-class OldRows:
+def rows_at(
+    view: ReadView, tables: Tables, start: bytes, end: bytes | None, revision: int
+) -> Iterator[tuple[bytes, bytes | None]]:
+    """Go through the keys from `start` on, ascending: current and old rows side by side.
+
+    Args:
+        view: the rows; they must not change meanwhile.
+        tables: where they are.
+        start: the first key.
+        end: the first key that is not meant, or None for all.
+        revision: neither compacted nor to come.
+
+    Returns:
+        Each key that has a row of either kind, and the ``c`` row it had at that revision; None if
+        it was not there.
+    """
+    skip = len(tables.current)
+    stop = tables.current_end if end is None else tables.current + end
+    currents = view.scan(tables.current + start, stop)
+    olds = _OldRows(view, tables, start, end, revision)
+    raw, row = next(currents, _NO_ROW)
+    old_key = olds.advance()
+    while raw or old_key is not None:
+        key = raw[skip:]
+        found: bytes | None = None
+        if raw and (old_key is None or key <= old_key):
+            if TWO.unpack_from(row)[1] <= revision:
+                found = row
+            if key == old_key:
+                if found is None:
+                    found = olds.row
+                old_key = olds.advance()
+            raw, row = next(currents, _NO_ROW)
+        else:
+            assert old_key is not None
+            key = old_key
+            found = olds.row
+            old_key = olds.advance()
+        yield key, found
+
+
+class _OldRows:
     """The old rows of an interval, one key at a time, each with the version of one revision."""
 
     __slots__ = ("_at", "_entry", "_iterator", "_stop", "_tables", "_view", "row")

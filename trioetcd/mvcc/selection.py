@@ -21,12 +21,11 @@ from trioetcd.mvcc.layout import (
     META_SIZE,
     RECORD_SIZE,
     REVISION_SUB,
-    TWO,
     Tables,
     escape,
     value_of,
 )
-from trioetcd.mvcc.old_rows import OldRows, row_at
+from trioetcd.mvcc.old_rows import row_at, rows_at
 from trioetcd.mvcc.pinned import Pinned
 from trioetcd.ports import ReadView, Snapshot
 from trioetcd.schema.fastpath import kv_field
@@ -437,32 +436,8 @@ class RangeCursor:
         self, start: bytes, end: bytes | None, take: Callable[[bytes, bytes], bool]
     ) -> bytes | None:
         """Walk one step's rows; the key to go on from, or None at the end."""
-        tables = self._tables
-        at = self._at
-        view = self._view
-        skip = len(tables.current)
-        stop = tables.current_end if end is None else tables.current + end
-        currents = view.scan(tables.current + start, stop)
-        olds = OldRows(view, tables, start, end, at)
-        raw, row = next(currents, _NO_ROW)
-        old_key = olds.advance()
-        while raw or old_key is not None:
+        for key, found in rows_at(self._view, self._tables, start, end, self._at):
             self._budget -= 1
-            key = raw[skip:]
-            found: bytes | None = None
-            if raw and (old_key is None or key <= old_key):
-                if TWO.unpack_from(row)[1] <= at:
-                    found = row
-                if key == old_key:
-                    if found is None:
-                        found = olds.row
-                    old_key = olds.advance()
-                raw, row = next(currents, _NO_ROW)
-            else:
-                assert old_key is not None
-                key = old_key
-                found = olds.row
-                old_key = olds.advance()
             if found is not None:
                 self._found += 1
                 self._room -= len(found)
@@ -475,8 +450,6 @@ class RangeCursor:
 
 RUN_ROWS: Final = 4096
 """Rows sorted at once: about 1 ms."""
-
-_NO_ROW: Final = (b"", b"")
 
 
 def _by(entry: tuple[int | bytes, bytes]) -> int | bytes:

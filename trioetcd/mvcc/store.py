@@ -15,6 +15,7 @@ from trioetcd import errors
 from trioetcd.errors import EtcdError
 from trioetcd.keyrange import KeyRange
 from trioetcd.mvcc.compaction import Compaction
+from trioetcd.mvcc.content import ContentHash
 from trioetcd.mvcc.counts import Counts
 from trioetcd.mvcc.hash import chain_at
 from trioetcd.mvcc.history import HISTORY_BYTES, Event, HistoryReader, Ring
@@ -167,6 +168,17 @@ class Store:
         if revision == self.revision:
             return self.chain, self.compact_revision, revision
         return chain_at(self.space, self.tables, revision), self.compact_revision, revision
+
+    def content_hash(self, revision: int) -> ContentHash:
+        """Begin to hash what every key was at a revision (0: now), from the rows as they stand.
+
+        Raises:
+            EtcdError: COMPACTED or FUTURE_REVISION.
+        """
+        self.check_revision(revision)
+        if revision <= 0:
+            revision = self.revision
+        return ContentHash(self.space, self.tables, revision, is_now=revision == self.revision)
 
     # -- changes -----------------------------------------------------------------------------
 

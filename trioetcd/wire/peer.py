@@ -2,12 +2,13 @@
 
 The dialler says hello and is welcomed or refused. Then it alone speaks, messages or one
 snapshot, as it said in its hello; the listener answers only a snapshot. Who is about to join
-asks for the members, is told them, and that is all. So every pair of members
-has two connections, one each way, and no message waits for the other side's.
+asks for the members, is told them, and that is all; likewise who asks what the listener's data
+hashes to, with one question after the welcome. So every pair of members has two connections, one
+each way, and no message waits for the other side's.
 
 Events are pulled: ``receive`` takes bytes, ``next_event`` gives what is whole, and nothing beyond
-a hello, or beyond the head of a snapshot, before the owner has answered it. The bytes that come in
-pieces and the same bytes at once give the same events.
+a hello, the head of a snapshot or a question before the owner has answered it. The bytes that come
+in pieces and the same bytes at once give the same events.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from trioetcd.ports import Row
+from trioetcd.questions import Hashed
 from trioetcd.wire import peer_frames as frames
 from trioetcd.wire.cbor import decode
 from trioetcd.wire.errors import RemoteProtocolError
@@ -27,6 +29,7 @@ from trioetcd.wire.peer_frames import (
     Failed,
     FrameKind,
     FrameReader,
+    HashAsked,
     Hello,
     Installed,
     Members,
@@ -51,6 +54,8 @@ __all__ = [
     "Accepted",
     "Answer",
     "Failed",
+    "HashAsked",
+    "Hashed",
     "Hello",
     "Installed",
     "Members",
@@ -70,7 +75,7 @@ __all__ = [
     "cut_rows",
 ]
 
-_GREETING, _ASKED, _WELCOMED, _OFFERED, _TAKING, _ENDED, _OVER = range(7)
+_GREETING, _ASKED, _WELCOMED, _OFFERED, _TAKING, _ENDED, _QUESTIONED, _OVER = range(8)
 
 
 class Messages(NamedTuple):
@@ -95,7 +100,7 @@ class SnapshotEnd(NamedTuple):
     whole: bool
 
 
-Event = Hello | OtherVersion | Messages | SnapshotHead | SnapshotRows | SnapshotEnd
+Event = Hello | OtherVersion | Messages | SnapshotHead | SnapshotRows | SnapshotEnd | HashAsked
 """What a listener hears."""
 
 
@@ -126,7 +131,8 @@ class PeerListener:
         if self._state in {_ENDED, _OVER}:
             return
         self._reader.feed(data)
-        if self._state in {_ASKED, _OFFERED} and len(self._reader) > self._limits.hello_bytes_max:
+        waits = self._state in {_ASKED, _OFFERED, _QUESTIONED}
+        if waits and len(self._reader) > self._limits.hello_bytes_max:
             self._state = _OVER
             raise RemoteProtocolError("too much was sent before the answer")
 
@@ -147,7 +153,8 @@ class PeerListener:
     def _next(self) -> Event | None:
         limits = self._limits
         early = self._state == _GREETING
-        data = self._reader.next(limits.hello_bytes_max if early else limits.frame_bytes_max)
+        short = early or (self.hello is not None and self.hello.purpose.asks_hash)
+        data = self._reader.next(limits.hello_bytes_max if short else limits.frame_bytes_max)
         if data is None:
             return None
         if early:
@@ -160,6 +167,10 @@ class PeerListener:
             return self._piece(data)
         hello = self.hello
         assert hello is not None, "it was welcomed"
+        if hello.purpose.asks_hash:
+            asked = frames.decode_asked(data)
+            self._state = _QUESTIONED
+            return asked
         if hello.purpose is Purpose.SNAPSHOT:
             head = frames.decode_head(data, limits)
             self._digest.update(data)
@@ -192,9 +203,14 @@ class PeerListener:
         assert self._state == _ASKED
         self._say(members, _OVER)
 
+    def tell_hash(self, hashed: Hashed) -> None:
+        """Answer who asked for a hash: write what `take` gives, then close."""
+        assert self._state == _QUESTIONED
+        self._say(hashed, _OVER)
+
     def refuse(self, code: str, reason: str) -> None:
-        """Refuse the hello or the snapshot: write what `take` gives, then close."""
-        assert self._state in {_ASKED, _OFFERED}
+        """Refuse the hello, the snapshot or the question: write what `take` gives, then close."""
+        assert self._state in {_ASKED, _OFFERED, _QUESTIONED}
         self._say(Refused(code, reason), _OVER)
 
     def accept(self) -> None:
@@ -278,7 +294,9 @@ class PeerDialler:
             case Welcome() if state == _GREETING and self._purpose is not Purpose.MEMBERS:
                 self.welcome = answer
                 self._state = _WELCOMED
-            case Refused() if state in {_GREETING, _OFFERED}:
+            case Refused() if state in {_GREETING, _OFFERED, _QUESTIONED}:
+                self._state = _OVER
+            case Hashed() if state == _QUESTIONED:
                 self._state = _OVER
             case Accepted() if state == _OFFERED:
                 self._state = _TAKING
@@ -304,6 +322,14 @@ class PeerDialler:
                 self.dropped += len(gathered)
             else:
                 self._out.append(frame(payload))
+
+    # -- a question ---------------------------------------------------------------------------
+
+    def ask_hash(self, asked: HashAsked) -> None:
+        """Queue the one question there is on such a connection."""
+        assert self._state == _WELCOMED and self._purpose.asks_hash  # noqa: PT018 # one thought
+        self._out.append(frame(frames.encode_asked(asked)))
+        self._state = _QUESTIONED
 
     # -- a snapshot ---------------------------------------------------------------------------
 

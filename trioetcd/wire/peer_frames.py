@@ -11,6 +11,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from trioetcd.ports import Row
+from trioetcd.questions import Hashed
 from trioetcd.values import ClusterID, Index, MemberID, Term
 from trioetcd.wire.cbor import (
     Value,
@@ -32,6 +33,7 @@ __all__ = [
     "Failed",
     "FrameKind",
     "FrameReader",
+    "HashAsked",
     "Hello",
     "Installed",
     "Members",
@@ -42,11 +44,13 @@ __all__ = [
     "SnapshotHead",
     "Welcome",
     "decode_answer",
+    "decode_asked",
     "decode_digest",
     "decode_head",
     "decode_hello",
     "decode_rows",
     "encode_answer",
+    "encode_asked",
     "encode_digest",
     "encode_head",
     "encode_hello",
@@ -83,6 +87,8 @@ class FrameKind(IntEnum):
     INSTALLED = 9
     FAILED = 10
     MEMBERS = 11
+    HASH_REVISION = 12
+    HASH = 13
 
 
 _FRAME_KINDS: Final = {kind.value: kind for kind in FrameKind}
@@ -94,6 +100,13 @@ class Purpose(IntEnum):
     MESSAGES = 1
     SNAPSHOT = 2
     MEMBERS = 3
+    CHAIN_HASH = 4
+    CONTENT_HASH = 5
+
+    @property
+    def asks_hash(self) -> bool:
+        """Whether it is what the listener's data hashes to, in one way or another."""
+        return self in {Purpose.CHAIN_HASH, Purpose.CONTENT_HASH}
 
 
 class Refusal:
@@ -105,6 +118,8 @@ class Refusal:
     UNKNOWN: Final = "unknown"
     REMOVED: Final = "removed"
     SNAPSHOT: Final = "snapshot"
+    COMPACTED: Final = "compacted"
+    FUTURE: Final = "future"
 
 
 class Hello(NamedTuple):
@@ -148,7 +163,7 @@ class Welcome(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """The listener's answer to a hello, or to the head of a snapshot, that it does not agree with.
+    """The listener's answer to a hello, a snapshot or a question that it does not agree with.
 
     Attributes:
         code: one of `Refusal`, or one that a later version knows.
@@ -205,7 +220,13 @@ class Members(NamedTuple):
     members: list[bytes]
 
 
-Answer = Welcome | Refused | Accepted | Installed | Failed | Members
+class HashAsked(NamedTuple):
+    """The question what the listener's data hashes to, as of a revision."""
+
+    revision: int
+
+
+Answer = Welcome | Refused | Accepted | Installed | Failed | Members | Hashed
 """What a listener says."""
 
 
@@ -326,6 +347,7 @@ _ANSWERS: Final = {
     Installed: FrameKind.INSTALLED,
     Failed: FrameKind.FAILED,
     Members: FrameKind.MEMBERS,
+    Hashed: FrameKind.HASH,
 }
 
 
@@ -360,8 +382,29 @@ def decode_answer(data: bytes, limits: PeerLimits) -> Answer:
         case FrameKind.MEMBERS, [cluster, members]:
             known = [as_bytes(member, limits.meta_bytes_max) for member in as_array(members)]
             return Members(ClusterID(as_number(cluster, _NUMBER_BITS)), known)
+        case FrameKind.HASH, [hashed, revision, compact_revision]:
+            return Hashed(
+                as_number(hashed, _NUMBER_BITS),
+                as_number(revision, _INDEX_BITS),
+                as_number(compact_revision, _INDEX_BITS),
+            )
         case _:
             raise RemoteProtocolError("a listener says no such thing")
+
+
+def encode_asked(asked: HashAsked) -> bytes:
+    """Give the payload of a question for a hash."""
+    return encode([FrameKind.HASH_REVISION.value, *asked])
+
+
+def decode_asked(data: bytes) -> HashAsked:
+    """Read a question for a hash.
+
+    Raises:
+        RemoteProtocolError: it is none.
+    """
+    (revision,) = _fields(data, FrameKind.HASH_REVISION, 1, 8)
+    return HashAsked(as_number(revision, _INDEX_BITS))
 
 
 def encode_head(head: SnapshotHead) -> bytes:
