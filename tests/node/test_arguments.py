@@ -83,11 +83,11 @@ def test_a_variable_that_does_not_fit_is_named() -> None:
 
 def test_feature_gates_are_known_by_name() -> None:
     """Gates come from the flag and from spellings of old; unknown ones are refused."""
-    gates = dict(merge_gates("LeaseCheckpoint=true", {"InitialCorruptCheck": True}))
+    gates = dict(merge_gates("LeaseCheckpoint=true", {"InitialCorruptCheck": False}))
 
     assert gates["LeaseCheckpoint"]
-    assert gates["InitialCorruptCheck"]
-    assert not gates["CompactHashCheck"]
+    assert gates["CompactHashCheck"]
+    assert not gates["InitialCorruptCheck"]
     with pytest.raises(ConfigError, match="did you mean LeaseCheckpoint"):
         merge_gates("LeaseCheckpont=true", {})
     with pytest.raises(ConfigError, match="neither true nor false"):

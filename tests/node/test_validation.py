@@ -114,6 +114,7 @@ def test_members_that_could_not_trust_each_other_are_told_what_to_type(flag: str
         (f"{PEERS} --peer-auto-tls", "--peer-auto-tls has no effect"),
         ("--unsafe-no-fsync", "every answer waits until its data is on the disk"),
         ("--enable-v2=false", "--enable-v2 has no effect"),
+        ("--feature-gates=LeaseCheckpoint=true", "LeaseCheckpoint=true has no effect"),
     ],
 )
 def test_what_works_but_is_not_good_is_warned_of(line: str, sentence: str) -> None:
@@ -122,6 +123,14 @@ def test_what_works_but_is_not_good_is_warned_of(line: str, sentence: str) -> No
 
     assert len(warnings) == 1
     assert sentence in warnings[0]
+
+
+@pytest.mark.parametrize(
+    "line", ["", "InitialCorruptCheck=false,CompactHashCheck=false", "LeaseCheckpoint=false"]
+)
+def test_feature_gates_that_work_are_not_warned_of(line: str) -> None:
+    """The checks of data can be switched off, and a gate can be left as it is, without a word."""
+    assert () == parse([f"--feature-gates={line}"], {}).warnings
 
 
 def test_who_needs_a_certificate_follows_from_the_flags() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from tests.transport.peers import Dice, dialler_context, listener_context
 from trioetcd import raft
 from trioetcd.cluster import Addition, Change, Member, Membership, encode_change
 from trioetcd.ports import Row
+from trioetcd.questions import Hashed
 from trioetcd.runtime.metrics import Metrics
 from trioetcd.runtime.peer_door import PeerDoor
 from trioetcd.runtime.peers import LocalMember, Peers
@@ -26,7 +27,7 @@ from trioetcd.transport.listener import Address, Listener, open_sockets
 from trioetcd.transport.peer_dial import TlsDialler
 from trioetcd.values import ClusterID, Index, MemberID, Term
 from trioetcd.wire.limits import PeerLimits
-from trioetcd.wire.peer import Numbered, SnapshotHead
+from trioetcd.wire.peer import Numbered, Purpose, SnapshotHead
 
 CLUSTER = ClusterID(0xC1)
 LIMITS = PeerLimits(rows_bytes_max=2000)
@@ -51,6 +52,7 @@ class Peering:
 
     Attributes:
         accepts: what it says to an offered snapshot.
+        hashing: tells what its data hashes to.
         rows: what came of snapshots.
     """
 
@@ -70,6 +72,7 @@ class Peering:
     rows: list[Row] = field(default_factory=list)
     ended: list[bool] = field(default_factory=list)
     applied: int = 0
+    hashing: Callable[[Purpose, int], Awaitable[Hashed]] | None = None
     happened: trio.Event = field(default_factory=trio.Event)
 
     def note(self) -> None:
@@ -112,6 +115,10 @@ class Peering:
     def hear(self, sender: MemberID, boot: int, messages: list[Numbered]) -> None:
         self.received += [(sender, boot, each) for each in messages]
         self.note()
+
+    async def tell(self, purpose: Purpose, revision: int) -> Hashed:
+        assert self.hashing is not None
+        return await self.hashing(purpose, revision)
 
     def lose(self, member: MemberID) -> None:
         self.unreachable.append(member)
@@ -173,7 +180,11 @@ async def peering(
         wait_turn=trio.lowlevel.checkpoint,
     )
     found.door = PeerDoor(
-        found.peers, received=found.hear, snapshots=found.intake, silence_seconds=5
+        found.peers,
+        received=found.hear,
+        snapshots=found.intake,
+        hashes=found,
+        silence_seconds=5,
     )
     async with trio.open_nursery() as nursery:
         listener = Listener(

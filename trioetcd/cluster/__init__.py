@@ -20,6 +20,7 @@ from trioetcd.cluster.commands import (
     encode_refused,
     is_removal_of,
 )
+from trioetcd.cluster.corruption import NOBODY_KNOWS, Standing, corrupt_members, standing
 from trioetcd.cluster.downgrade import downgrade_refusal
 from trioetcd.cluster.member import (
     ClusterView,
@@ -39,6 +40,7 @@ __all__ = [
     "CONF_CHANGES",
     "MEMBER_ATTRIBUTES",
     "MEMBER_TABLE",
+    "NOBODY_KNOWS",
     "REFUSED",
     "SERVER_VERSION",
     "Addition",
@@ -49,9 +51,11 @@ __all__ = [
     "Membership",
     "Promotion",
     "Removal",
+    "Standing",
     "Update",
     "attributes_command",
     "cluster_id",
+    "corrupt_members",
     "decode_member",
     "downgrade_refusal",
     "encode_change",
@@ -64,5 +68,6 @@ __all__ = [
     "member_id",
     "member_row",
     "read_members",
+    "standing",
     "to_message",
 ]

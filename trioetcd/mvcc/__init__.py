@@ -6,8 +6,8 @@ keeps anything in memory that grows with the number of keys (but the sparse `cou
 
 Modules, low to high: `layout` (tables), `revision`, `old_rows`, `counts`, `selection` (range
 reads), `history`, `hash` and `content` (what members compare), `compaction`, `store`, `write` (one
-request's change), `interest` (who wants which key), `watch` (the hub), `watch_session` (one stream),
-`sorting` (more rows than memory holds), `backup` (the key space as etcd stores it).
+request's change), `interest` (who wants which key), `watch` (the hub), `watch_session` (one
+stream), `sorting` (more rows than memory holds), `backup` (the key space as etcd stores it).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["EXPERIMENTAL", "EXPERIMENTAL_GATES", "FEATURE_GATES", "TABLE"]
+__all__ = ["EXPERIMENTAL", "EXPERIMENTAL_GATES", "FEATURE_GATES", "HONOURED_GATES", "TABLE"]
 
 TABLE: Final = """
 [Member]
@@ -92,9 +92,9 @@ raft-read-timeout duration 5s idle
 raft-write-timeout duration 5s idle
     Write timeout of connections between members; at least 5s.
     ! a dead connection is noticed within an election timeout, whatever this says
-feature-gates string - idle
-    Features to turn on or off, as Name=true,Other=false.
-    ! no feature of the list can be switched yet
+feature-gates string - works
+    Features to turn on or off, as Name=true,Other=false; InitialCorruptCheck and CompactHashCheck
+    (both on) can be, others are taken with a warning.
 
 [Clustering]
 initial-advertise-peer-urls urls https://localhost:2380 works
@@ -326,12 +326,10 @@ distributed-tracing-sampling-rate int 0 idle
     ! spans are not sent yet
 
 [Features]
-corrupt-check-time duration 0s idle
-    Time between comparisons of all members' data.
-    ! members are not compared yet; damaged rows are found by their checksums
-compact-hash-check-time duration 1m idle
-    Time between comparisons of the members' compaction hashes.
-    ! members are not compared yet; damaged rows are found by their checksums
+corrupt-check-time duration 12h works
+    Time between comparisons of the content of all members' key spaces, row by row; 0s for none.
+compact-hash-check-time duration 1m works
+    Time between comparisons of the hashes of all that members have applied.
 compaction-batch-limit int 1000 works
     Most revisions that a compaction removes before other work goes on, or pauses; 0 is 1000.
 compaction-sleep-interval duration 0s works
@@ -419,8 +417,8 @@ auto-defrag bool false idle
 
 FEATURE_GATES: Final = {
     "StopGRPCServiceOnDefrag": False,
-    "InitialCorruptCheck": False,
-    "CompactHashCheck": False,
+    "InitialCorruptCheck": True,
+    "CompactHashCheck": True,
     "TxnModeWriteWithSharedBuffer": True,
     "LeaseCheckpoint": False,
     "LeaseCheckpointPersist": False,
@@ -430,7 +428,10 @@ FEATURE_GATES: Final = {
     "AllAlpha": False,
     "AllBeta": False,
 }
-"""etcd's feature gates and their defaults."""
+"""etcd's feature gates and their defaults; but members' data is compared unless told otherwise."""
+
+HONOURED_GATES: Final = frozenset({"InitialCorruptCheck", "CompactHashCheck"})
+"""Those that switch something; what else is given is told in a warning."""
 
 EXPERIMENTAL: Final = {
     f"experimental-{name}": name

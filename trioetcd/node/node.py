@@ -17,6 +17,7 @@ import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import trio
@@ -38,6 +39,7 @@ from trioetcd.replica import CorruptLog, Recovered, Replica, ReplicaConfig, reco
 from trioetcd.runtime import garbage
 from trioetcd.runtime.backups import Backups
 from trioetcd.runtime.clock import SystemClock
+from trioetcd.runtime.corruption import CorruptionChecks, DataDiffersError
 from trioetcd.runtime.metrics import Metrics
 from trioetcd.runtime.observation import observe
 from trioetcd.runtime.server import Server, ServerLimits
@@ -77,6 +79,10 @@ CREDENTIALS_REFUSED: Final = 79
 """Exit code when a certificate or key is damaged, expired, or not what it must be."""
 
 
+DATA_DIFFERS: Final = 80
+"""Exit code when the member's data is not that of the other members."""
+
+
 def run(config: Config) -> int:
     """Run a member until it is told to stop.
 
@@ -111,7 +117,7 @@ def run(config: Config) -> int:
 @contextmanager
 def _refusals(log: Log) -> Iterator[None]:
     """Turn every known way not to start, or to fail, into one sentence and an exit code."""
-    known = (DataDirError, CorruptLog, BackendError, PkiError, OSError)
+    known = (DataDirError, CorruptLog, BackendError, PkiError, DataDiffersError, OSError)
     try:
         yield
     except (*known, BaseExceptionGroup) as raised:
@@ -135,6 +141,8 @@ def _exit_code(failure: BaseException) -> int:
         return int(ExitCode.IO_FAILED)
     if isinstance(failure, PkiError):
         return CREDENTIALS_REFUSED
+    if isinstance(failure, DataDiffersError):
+        return DATA_DIFFERS
     return 1
 
 
@@ -196,6 +204,7 @@ class Node:
                 await members.start(peering.run)
                 members.start_soon(self._end_when_expelled, peering, members.cancel_scope)
                 await members.start(server.run)
+                await self._check_data(server, peering, members)
                 start_upkeep(members, config, server, self._log)
                 await self._serve(server, contexts, self._backups(server, backend))
                 members.cancel_scope.cancel()
@@ -290,6 +299,20 @@ class Node:
             boot=self._boot,
             log=self._log,
         )
+
+    async def _check_data(self, server: Server, peering: Peering, nursery: trio.Nursery) -> None:
+        """Compare the member's data with the others', now and from time to time."""
+        config = self._config
+        gates = dict(config.gates)
+        checks = CorruptionChecks(server, peering.peers, peering.hashes)
+        if gates["InitialCorruptCheck"]:
+            await checks.check_start()
+        run = partial(
+            checks.run,
+            chain_seconds=config.compact_hash_check_time if gates["CompactHashCheck"] else 0,
+            content_seconds=config.corrupt_check_time,
+        )
+        nursery.start_soon(run)
 
     async def _end_when_expelled(self, peering: Peering, scope: trio.CancelScope) -> None:
         """End the member once it has been removed from its cluster; there is nothing to serve."""

@@ -26,6 +26,7 @@ from trioetcd.replica import (
 )
 from trioetcd.replica.state_cut import StateCut
 from trioetcd.runtime.ask_members import ask_members
+from trioetcd.runtime.hashing import Hashes
 from trioetcd.runtime.peer_door import PeerDoor
 from trioetcd.runtime.peers import LocalMember, Peers
 from trioetcd.runtime.server import Server
@@ -83,6 +84,7 @@ class Peering:
 
     Attributes:
         peers: the links.
+        hashes: tell others, and this member, what its data hashes to.
         expelled: set when this member has been removed from its cluster: it must end.
 
     Args:
@@ -131,10 +133,17 @@ class Peering:
             installed=lambda index: replica.applied_index >= index,
             wait_turn=self._driver.wait_turn,
         )
+        self.hashes = Hashes(
+            server.store,
+            server.cursors,
+            wait_turn=self._driver.wait_turn,
+            took=server.metrics.mvcc_hash_rev_duration_seconds.observe,
+        )
         self._door = PeerDoor(
             self.peers,
             received=self._received,
             snapshots=self._intake,
+            hashes=self.hashes,
             silence_seconds=max(_SILENCE_SECONDS_MIN, config.election_seconds),
         )
 

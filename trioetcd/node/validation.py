@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from trioetcd.node.compacting import parse_retention
+from trioetcd.node.flag_table import FEATURE_GATES, HONOURED_GATES
 from trioetcd.node.flags import FLAGS, ConfigError, Status
 from trioetcd.node.settings import Config, Members
 from trioetcd.url import Url
@@ -56,6 +57,9 @@ def _given_without_effect(config: Config) -> Iterator[str]:
             raise ConfigError(f"--{name} is gone: {flag.reason}")
         if not at_default or flag.status is Status.REMOVED:
             yield f"--{name} has no effect: {flag.reason}"
+    for gate, is_on in config.gates:
+        if gate not in HONOURED_GATES and is_on != FEATURE_GATES[gate]:
+            yield f"--feature-gates={gate}={str(is_on).lower()} has no effect"
 
 
 def _check_numbers(config: Config) -> None:

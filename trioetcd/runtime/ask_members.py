@@ -8,11 +8,10 @@ from typing import Final
 import trio
 
 from trioetcd.cluster import ClusterView, decode_member
-from trioetcd.runtime.peers import Dial
 from trioetcd.schema.messages import DecodeError
 from trioetcd.transport.listener import Address
 from trioetcd.transport.peer_dial import DialError
-from trioetcd.transport.peer_link import ask
+from trioetcd.transport.peer_link import Dial, ask
 from trioetcd.url import Url
 from trioetcd.values import SERVER_VERSION, ClusterID, MemberID
 from trioetcd.wire.limits import PeerLimits

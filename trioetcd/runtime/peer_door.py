@@ -7,13 +7,16 @@ wrong on a connection ends that connection, with one line in the log.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 import trio
 
 from trioetcd import pki
 from trioetcd.cluster import encode_member
+from trioetcd.errors import FUTURE_REVISION, EtcdError
 from trioetcd.ports import Row
+from trioetcd.questions import Hashed
 from trioetcd.runtime.peers import Peers
 from trioetcd.transport.listener import Accepted
 from trioetcd.transport.peer_dial import notice_death
@@ -23,6 +26,7 @@ from trioetcd.values import SERVER_VERSION, MemberID
 from trioetcd.wire.errors import RemoteProtocolError
 from trioetcd.wire.peer import (
     Event,
+    HashAsked,
     Hello,
     Members,
     Messages,
@@ -37,7 +41,7 @@ from trioetcd.wire.peer import (
     SnapshotRows,
 )
 
-__all__ = ["HELLO_SECONDS", "PeerDoor", "SnapshotReceiver"]
+__all__ = ["HELLO_SECONDS", "HashTeller", "PeerDoor", "SnapshotReceiver"]
 
 HELLO_SECONDS: Final = 5.0
 """For the hello, after the handshake that had as long."""
@@ -67,6 +71,13 @@ class SnapshotReceiver(Protocol):
         """The connection is gone before `end` was answered."""
 
 
+class HashTeller(Protocol):
+    """Knows what this member's data hashes to."""
+
+    async def tell(self, purpose: Purpose, revision: int, /) -> Hashed:
+        """Give a hash; raises EtcdError COMPACTED or FUTURE_REVISION."""
+
+
 class PeerDoor:
     """Serves the connections of the peer listener.
 
@@ -74,6 +85,7 @@ class PeerDoor:
         peers: who is known, and how it is answered.
         received: given messages: the sender, its boot, and the messages in order.
         snapshots: takes snapshots over; without it every snapshot is refused.
+        hashes: answers who asks for a hash.
         silence_seconds: how long a peer may be silent before the kernel asks, and as long again
             until it gives up.
     """
@@ -84,12 +96,14 @@ class PeerDoor:
         *,
         received: Callable[[MemberID, int, list[Numbered]], None],
         snapshots: SnapshotReceiver | None,
+        hashes: HashTeller,
         silence_seconds: float,
     ) -> None:
         self._peers = peers
         self._local = peers.local
         self._received = received
         self._snapshots = snapshots
+        self._hashes = hashes
         self._silence_seconds = silence_seconds
         self._greeting = 0
         self._told: dict[MemberID, str] = {}
@@ -236,6 +250,9 @@ class PeerDoor:
                 if hello.purpose is Purpose.SNAPSHOT:
                     await self._take_snapshot(stream, listener, hello.sender)
                     return
+                if hello.purpose.asks_hash:
+                    await self._tell_hash(stream, listener, hello.purpose)
+                    return
                 while True:
                     self._hear(listener, hello)
                     counter.value += stream.received_bytes - before
@@ -263,6 +280,27 @@ class PeerDoor:
         finally:
             if messages:
                 self._received(hello.sender, hello.boot, messages)
+
+    async def _tell_hash(
+        self, stream: ByteStream, listener: PeerListener, purpose: Purpose
+    ) -> None:
+        """Answer the one question that comes on this connection, while whoever asked is there."""
+        asked = await _next(stream, listener)
+        if asked is None:
+            return
+        assert isinstance(asked, HashAsked), "nothing else comes on this connection"
+        answered = False
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_wait_gone, stream, nursery.cancel_scope)
+            try:
+                listener.tell_hash(await self._hashes.tell(purpose, asked.revision))
+            except EtcdError as error:
+                ahead = error.row == FUTURE_REVISION
+                listener.refuse(Refusal.FUTURE if ahead else Refusal.COMPACTED, error.row.text)
+            answered = True
+            nursery.cancel_scope.cancel()
+        if answered:
+            await stream.send_all(listener.take())
 
     async def _take_snapshot(
         self, stream: ByteStream, listener: PeerListener, sender: MemberID
@@ -301,6 +339,13 @@ class PeerDoor:
         else:
             listener.failed("the snapshot could not be installed")
         await stream.send_all(listener.take())
+
+
+async def _wait_gone(stream: ByteStream, scope: trio.CancelScope) -> None:
+    """Cancel `scope` when the dialler has closed the connection, or says more than it may."""
+    with suppress(*GONE):
+        await stream.receive_some()
+    scope.cancel()
 
 
 async def _take_rows(

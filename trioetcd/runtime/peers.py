@@ -6,7 +6,7 @@ us) goes to the driver and the log. Whoever speaks to us is `trioetcd.runtime.pe
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, Protocol
 
 import trio
@@ -16,20 +16,16 @@ from trioetcd.ports import Entropy
 from trioetcd.runtime.metrics import Metrics
 from trioetcd.runtime.trace import Log
 from trioetcd.transport.listener import Address
-from trioetcd.transport.peer_link import PeerLink
-from trioetcd.transport.streams import ByteStream
+from trioetcd.transport.peer_link import Dial, PeerLink
 from trioetcd.url import parse_url
 from trioetcd.values import SERVER_VERSION, ClusterID, MemberID
 from trioetcd.wire.limits import PeerLimits
 from trioetcd.wire.peer import Hello, Numbered, PeerMessage, Purpose, Refusal, Welcome
 
-__all__ = ["Addressed", "Dial", "LocalMember", "MembershipView", "Peers", "addresses_of"]
+__all__ = ["Addressed", "LocalMember", "MembershipView", "Peers", "addresses_of"]
 
 STRANGERS_MAX: Final = 16
 """Links to members that spoke to us and are not in our membership yet, at a time."""
-
-Dial = Callable[[Address], Awaitable[ByteStream]]
-"""Connects to a peer, or raises `trioetcd.transport.peer_dial.DialError`."""
 
 
 class LocalMember(NamedTuple):

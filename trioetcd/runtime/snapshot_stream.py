@@ -13,9 +13,8 @@ import trio
 
 from trioetcd.ports import Row
 from trioetcd.runtime.peers import Peers
-from trioetcd.transport.listener import Address
 from trioetcd.transport.peer_dial import DialError
-from trioetcd.transport.peer_link import DIAL_SECONDS, greet
+from trioetcd.transport.peer_link import connect
 from trioetcd.transport.streams import ByteStream
 from trioetcd.values import MemberID
 from trioetcd.wire.errors import RemoteProtocolError
@@ -83,7 +82,7 @@ async def _send(peers: Peers, to: MemberID, head: SnapshotHead, rows: Iterator[R
     for address in peers.addresses(to):
         dialler = PeerDialler(peers.local.hello(Purpose.SNAPSHOT, to), limits=peers.limits)
         try:
-            stream = await _connect(peers, address, dialler)
+            stream = await connect(peers.dial, dialler, address)
         except DialError as error:
             reason = str(error)
             continue
@@ -97,23 +96,6 @@ async def _send(peers: Peers, to: MemberID, head: SnapshotHead, rows: Iterator[R
             stream.close()
         return ""
     return reason
-
-
-async def _connect(peers: Peers, address: Address, dialler: PeerDialler) -> ByteStream:
-    stream: ByteStream | None = None
-    try:
-        with trio.fail_after(DIAL_SECONDS):
-            stream = await peers.dial(address)
-            await greet(stream, dialler, address)
-    except trio.TooSlowError:
-        if stream is not None:
-            stream.close()
-        raise DialError(f"{address}: no answer within {DIAL_SECONDS:g} s") from None
-    except BaseException:
-        if stream is not None:
-            stream.close()
-        raise
-    return stream
 
 
 class _Outgoing:

@@ -25,10 +25,12 @@ from trioetcd.wire.peer import Answer, Hello, Numbered, PeerDialler, Refused, We
 __all__ = [
     "BACKOFF_SECONDS_MAX",
     "BACKOFF_SECONDS_MIN",
+    "Dial",
     "PeerLink",
     "PeerLinkOwner",
     "PeerRefusedError",
     "ask",
+    "connect",
     "greet",
 ]
 
@@ -49,6 +51,10 @@ WRITE_SECONDS: Final = 5.0
 
 FLUSH_BYTES: Final = 1024 * 1024
 """At most about so much is handed to the socket at a time."""
+
+
+Dial = Callable[[Address], Awaitable[ByteStream]]
+"""Connects to a peer, TCP and TLS, or raises `DialError`."""
 
 
 class PeerRefusedError(DialError):
@@ -112,7 +118,7 @@ class PeerLink:
 
     def __init__(
         self,
-        dial: Callable[[Address], Awaitable[ByteStream]],
+        dial: Dial,
         hello: Hello,
         addresses: Sequence[Address],
         *,
@@ -304,6 +310,28 @@ class PeerLink:
             stream.send_nowait(self._dialler.take())
         finally:
             self._owner.sent(stream.sent_bytes - before)
+
+
+async def connect(dial: Dial, dialler: PeerDialler, address: Address) -> ByteStream:
+    """Dial a peer, say hello and be welcomed; the caller closes the stream.
+
+    Raises:
+        DialError: what `ask` raises, or it took longer than `DIAL_SECONDS`.
+    """
+    stream: ByteStream | None = None
+    try:
+        with trio.fail_after(DIAL_SECONDS):
+            stream = await dial(address)
+            await greet(stream, dialler, address)
+    except trio.TooSlowError:
+        if stream is not None:
+            stream.close()
+        raise DialError(f"{address}: no answer within {DIAL_SECONDS:g} s") from None
+    except BaseException:
+        if stream is not None:
+            stream.close()
+        raise
+    return stream
 
 
 async def greet(stream: ByteStream, dialler: PeerDialler, address: Address) -> Welcome:
