@@ -33,6 +33,7 @@ def test_whole_nodes_keep_their_word_and_end_in_time(seed: int) -> None:
 
     assert report.acknowledged > 0
     assert report.lives >= len(nodes.NAMES)
+    assert report.compared["chain"] > 0
 
 
 @pytest.mark.proof
@@ -51,6 +52,8 @@ def test_nodes_without_trouble_acknowledge_everything() -> None:
 
     assert (report.lives, report.unknown) == (len(nodes.NAMES), 0)
     assert report.acknowledged > 10
+    assert report.compared["chain"] > 10
+    assert report.compared["content"] > 3
 
 
 def test_a_lost_key_is_found_out() -> None:

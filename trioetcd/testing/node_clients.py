@@ -192,18 +192,49 @@ class NodeClients:
                 await self._hand_over(urls[0], self._random.choice(others))
 
     async def _hand_over(self, url: str, to: int) -> None:
+        request = messages.MoveLeaderRequest(targetID=to)
+        with trio.move_on_after(REQUEST_SECONDS), suppress(*REFUSALS):
+            await self._maintain(url, "MoveLeader", request.SerializeToString())
+
+    async def alarms(self, number: int, *, disarm: bool = False) -> list[tuple[int, int]]:
+        """Give kind and member of the alarms that are raised; clear them first if told to.
+
+        Raises:
+            EtcdError: the member that is asked has not heard of a majority in time.
+        """
+
+        async def ask(**fields: int) -> list[tuple[int, int]]:
+            request = messages.AlarmRequest(**fields).SerializeToString()
+            found = await self._maintain(self._urls[number], "Alarm", request)
+            alarms = messages.AlarmResponse.FromString(found).alarms
+            return [(alarm.alarm, alarm.memberID) for alarm in alarms]
+
+        alarms = await ask()
+        if not disarm:
+            return alarms
+        for kind, member in alarms:
+            await ask(action=messages.AlarmRequest.DEACTIVATE, alarm=kind, memberID=member)
+        return await ask()
+
+    async def _maintain(self, url: str, name: str, request: bytes) -> bytes:
+        """Make a call of Maintenance that the client has no words for."""
         cacert, cert, key = self._certificates
         tls = client_tls(cacert=cacert, cert=cert, key=key)
-        request = messages.MoveLeaderRequest(targetID=to)
-        with trio.move_on_after(REQUEST_SECONDS):
-            connection = await Connection.open(Endpoint.parse(url), tls, self._stream)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(connection.run)
-                with suppress(*REFUSALS):
-                    call = connection.call("/etcdserverpb.Maintenance/MoveLeader")
-                    call.send(request.SerializeToString(), end=True)
-                    await call.receive()
-                nursery.cancel_scope.cancel()
+        connection = await Connection.open(Endpoint.parse(url), tls, self._stream)
+        answer: bytes | None = None
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.run)
+            call = connection.call(f"/etcdserverpb.Maintenance/{name}")
+            call.send(request, end=True)
+            try:
+                answer = await call.receive()
+            except REFUSALS as refusal:
+                failure = refusal  # not in the nursery, which would make a group of it
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        return answer or b""
 
     async def settle(self, number: int) -> dict[bytes, int]:
         """Write through one member until it is done, then give all keys it has, with revisions."""

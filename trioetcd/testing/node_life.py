@@ -43,7 +43,7 @@ class Diary(Log):
     """
 
     def __init__(self) -> None:
-        super().__init__(outputs=())
+        super().__init__(outputs=(), level="debug")
         self.lines: list[tuple[float, str, str, dict[str, object]]] = []
 
     def _line(self, level: str, message: str, fields: dict[str, object]) -> None:

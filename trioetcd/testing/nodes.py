@@ -102,6 +102,7 @@ class Report:
         snapshots: how many snapshots members sent each other.
         acknowledged: puts that were.
         unknown: puts whose outcome nobody was told.
+        compared: how often all members' data was compared, by chain and by content.
         mock_seconds: how long it lasted for the nodes.
     """
 
@@ -111,6 +112,7 @@ class Report:
     snapshots: int = 0
     acknowledged: int = 0
     unknown: int = 0
+    compared: Counter[str] = field(default_factory=Counter)
     mock_seconds: float = 0.0
 
 
@@ -130,8 +132,11 @@ def draw(seed: int, *, seconds: float = 15.0, without: Sequence[str] = ()) -> Pl
     )
 
 
-def configure(directory: Path, plan: Plan) -> list[Config]:
-    """Make the certificates and settings of the nodes."""
+def configure(directory: Path, plan: Plan, *more: str) -> list[Config]:
+    """Make the certificates and settings of the nodes; `more` are flags that all are given.
+
+    They compare their data far more often than members do that nobody tells to.
+    """
     now = datetime.now(UTC)
     peer_ca, client_ca = (
         pki.create_authority(purpose, now=now, profile=Profile()) for purpose in ("peer", "client")
@@ -166,8 +171,10 @@ def configure(directory: Path, plan: Plan) -> list[Config]:
             "peer-trusted-ca-file": files / "peer-ca.crt",
             "snapshot-count": plan.snapshot_count,
             "snapshot-catchup-entries": 1,
+            "compact-hash-check-time": "300ms",
+            "corrupt-check-time": "1s",
         }
-        made.append(parse([f"--{flag}={value}" for flag, value in flags.items()], {}))
+        made.append(parse([f"--{flag}={value}" for flag, value in flags.items()] + [*more], {}))
     return made
 
 
@@ -230,6 +237,12 @@ class _Run:
         self._report.unknown = ledger.unknown
         told = Counter(message for node in self.lives for _, _, message, _ in node.diary.lines)
         self._report.snapshots = told["sent snapshot"]
+        self._report.compared.update(
+            str(fields["check"])
+            for node in self.lives
+            for _, _, message, fields in node.diary.lines
+            if message == "compared the members' data" and fields["compared"] == len(NAMES)
+        )
         self._report.mock_seconds = trio.current_time()
 
     def _begin(self) -> None:
@@ -317,6 +330,8 @@ class _Run:
     async def _compare(self, found: list[dict[bytes, int]]) -> None:
         """Hold the ledger against what each node has, and against what was watched."""
         ledger = self._clients.ledger
+        alarms = await self._clients.alarms(0)
+        require(not alarms, "alarms were raised where nothing was damaged: {}", alarms)
         for name, keys in zip(NAMES, found, strict=True):
             ledger.check(keys, name)
             require(keys == found[0], "{} and {} differ", name, NAMES[0])
@@ -419,7 +434,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         struck = " ".join(f"{fault}:{count}" for fault, count in sorted(report.struck.items()))
         write(
             f"seed {seed} ok lives {report.lives} snapshots {report.snapshots}"
-            f" acknowledged {report.acknowledged} unknown {report.unknown} struck {struck or '-'}"
+            f" acknowledged {report.acknowledged} unknown {report.unknown}"
+            f" compared {report.compared.total()} struck {struck or '-'}"
             f" mock {report.mock_seconds:.1f}s took {perf_counter() - began:.1f}s\n"
         )
         sys.stdout.flush()
