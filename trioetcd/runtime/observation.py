@@ -10,6 +10,7 @@ from trioetcd.cluster import CLUSTER_VERSION
 from trioetcd.keyrange import KeyRange
 from trioetcd.runtime.metrics import Metrics
 from trioetcd.runtime.server import Server
+from trioetcd.schema import messages
 from trioetcd.values import SERVER_VERSION
 
 __all__ = ["observe"]
@@ -41,6 +42,15 @@ def observe(server: Server, metrics: Metrics) -> None:
     }
     for gauge, read in reads.items():
         gauge.read = read
+    alarms = metrics.debugging_server_alarms
+
+    def count_alarms() -> None:
+        for series in alarms.series.values():
+            series.value = 0  # as with etcd, an alarm that was raised once stays in the list
+        for kind, member in server.alarms.get():
+            alarms.labels(f"{member:x}", messages.AlarmType.Name(kind)).value = 1
+
+    alarms.refresh = count_alarms
     metrics.server_id.labels(f"{replica.member_id:x}").value = 1
     metrics.server_version.labels(SERVER_VERSION).value = 1
     metrics.cluster_version.labels(CLUSTER_VERSION).value = 1

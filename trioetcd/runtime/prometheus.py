@@ -159,9 +159,13 @@ _S = TypeVar("_S", bound=Counter | Gauge | Histogram)
 
 
 class Labelled(Generic[_S]):
-    """Series of one name that differ in their labels; without a series nothing is written."""
+    """Series of one name that differ in their labels; without a series nothing is written.
 
-    __slots__ = ("kind", "label_names", "make", "name", "series", "text")
+    Attributes:
+        refresh: called at every scrape, to set what there is.
+    """
+
+    __slots__ = ("kind", "label_names", "make", "name", "refresh", "series", "text")
 
     def __init__(
         self,
@@ -177,6 +181,7 @@ class Labelled(Generic[_S]):
         self.label_names = label_names
         self.make = make
         self.series: dict[tuple[str, ...], _S] = {}
+        self.refresh: Callable[[], None] | None = None
 
     def labels(self, *values: str) -> _S:
         """Give the series with these label values, made when it is first asked for."""
@@ -197,6 +202,8 @@ class Labelled(Generic[_S]):
 
     def render(self) -> str:
         """Write the family."""
+        if self.refresh is not None:
+            self.refresh()
         if not self.series:
             return ""
         lines = [series.render_samples() for series in self.series.values()]

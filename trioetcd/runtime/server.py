@@ -280,10 +280,8 @@ class Server:
 
     def complaints(self) -> list[str]:
         """Say what is wrong with this member, as Status lists it."""
-        found = [str(alarm) for alarm in self.alarms.get()]
-        if not self.replica.leader:
-            found.append(errors.NO_LEADER.text)
-        return found
+        found = [] if self.replica.leader else [errors.NO_LEADER.text]
+        return found + self.alarms.complaints()
 
     # Running
 

@@ -10,12 +10,24 @@ from struct import Struct
 from typing import Final
 
 from trioetcd.ports import ReadView, Space
+from trioetcd.schema import messages
 
-__all__ = ["ALARM_CORRUPT", "ALARM_NONE", "ALARM_NO_SPACE", "Alarm", "Alarms", "read_alarms"]
+__all__ = [
+    "ALARM_CORRUPT",
+    "ALARM_KINDS",
+    "ALARM_NONE",
+    "ALARM_NO_SPACE",
+    "Alarm",
+    "Alarms",
+    "read_alarms",
+]
 
 ALARM_NONE: Final = 0
 ALARM_NO_SPACE: Final = 1
 ALARM_CORRUPT: Final = 2
+
+ALARM_KINDS: Final = frozenset({ALARM_NO_SPACE, ALARM_CORRUPT})
+"""What can be raised; a client may name any number."""
 
 Alarm = tuple[int, int]
 """A kind of alarm and the member that complains."""
@@ -62,6 +74,13 @@ class Alarms:
     def get(self, kind: int = ALARM_NONE) -> list[Alarm]:
         """Give the alarms of a kind (NONE: of every kind), in order."""
         return sorted(alarm for alarm in self._alarms if kind in {ALARM_NONE, alarm[0]})
+
+    def complaints(self) -> list[str]:
+        """Give every alarm in the words of a Status (etcd's)."""
+        return [
+            f"{f'memberID:{member} ' if member else ''}alarm:{messages.AlarmType.Name(kind)} "
+            for kind, member in self.get()
+        ]
 
     def activate(self, kind: int, member: int) -> None:
         """Raise an alarm; it may be raised already."""

@@ -23,7 +23,7 @@ from trioetcd.mvcc.write import STEP_ROWS
 from trioetcd.ports import Space
 from trioetcd.schema import fastpath, messages
 from trioetcd.statemachine import gates, txn, validation
-from trioetcd.statemachine.alarms import Alarms
+from trioetcd.statemachine.alarms import ALARM_KINDS, Alarms
 from trioetcd.statemachine.command import CommandKind
 
 __all__ = ["Applier", "Kinds", "Outcome", "Steps"]
@@ -286,7 +286,7 @@ class Applier:
             for found, of in self._alarms.get(kind):
                 response.alarms.add(memberID=of, alarm=found)
         elif request.action == _ACTIVATE:
-            if kind:
+            if kind in ALARM_KINDS:
                 self._alarms.activate(kind, member)
                 response.alarms.add(memberID=member, alarm=kind)
         elif self._alarms.deactivate(kind, member):
