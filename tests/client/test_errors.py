@@ -20,6 +20,7 @@ from trioetcd.errors import Code, ErrorRow
         (errors.COMPACTED, False),
         (errors.LEASE_NOT_FOUND, False),
         (errors.TOO_MANY_REQUESTS, False),
+        (errors.CORRUPT, False),
     ],
 )
 def test_only_a_refusal_says_that_a_write_was_not_done(row: ErrorRow, *, expected: bool) -> None:

@@ -51,9 +51,10 @@ _OPEN: Final = frozenset(
 def leaves_open(error: EtcdError) -> bool:
     """Whether an error in answer to a write leaves open if it was done, or will be.
 
-    A request that timed out at the server, or whose leader changed, may be in the log by then.
+    A request that timed out at the server, or whose leader changed, may be in the log by then. One
+    that an alarm refused was, and changed nothing.
     """
-    return error.code in _OPEN
+    return error.code in _OPEN and error.row != errors.CORRUPT
 
 
 _ROWS_BY_TEXT: Final = {row.text: row for row in errors.ROWS.values()}

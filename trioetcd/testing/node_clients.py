@@ -189,9 +189,10 @@ class NodeClients:
             urls = [url for each in members if each.member_id == leader for url in each.client_urls]
             others = [each.member_id for each in members if each.member_id != leader]
             if urls and others:
-                await self._hand_over(urls[0], self._random.choice(others))
+                await self.hand_over(urls[0], self._random.choice(others))
 
-    async def _hand_over(self, url: str, to: int) -> None:
+    async def hand_over(self, url: str, to: int) -> None:
+        """Ask the member at `url` to let another one lead, whatever it answers."""
         request = messages.MoveLeaderRequest(targetID=to)
         with trio.move_on_after(REQUEST_SECONDS), suppress(*REFUSALS):
             await self._maintain(url, "MoveLeader", request.SerializeToString())
