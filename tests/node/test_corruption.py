@@ -85,8 +85,8 @@ class Cluster:
 
     async def wait_alarms(self) -> list[tuple[int, int]]:
         """Wait until an alarm is raised, in mock time."""
-        while not (alarms := await self.clients.alarms(0)):
-            await trio.sleep(0.5)  # noqa: ASYNC110 - another node's state has no event here
+        while not (alarms := await self.clients.alarms(0)):  # noqa: ASYNC110 - asked from afar
+            await trio.sleep(0.5)
         return alarms
 
     def plant(self, name: str, damage: Damage) -> None:
