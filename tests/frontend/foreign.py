@@ -105,6 +105,7 @@ async def front(
             rejected=lambda _, reason: rejected.append(reason),
         )
         nursery.start_soon(frontend.run_deadlines)
+        nursery.start_soon(frontend.run_keepalive)
         nursery.start_soon(listener.run, nursery)
         name = sockets[0].getsockname()
         found = Front(server, frontend, disk, name, nursery, [], rejected, secure)

@@ -38,6 +38,13 @@ EXPIRY_SECONDS: Final = 0.1
 """How often deadlines of calls are looked at."""
 
 
+SILENCE_LOOKS: Final = 10
+"""Silent clients are looked at so often in the shorter of the times that they have."""
+
+LOOKS_MAX: Final = 1000
+"""So many of them at a time."""
+
+
 GONE: Final = frozenset({trio.BrokenResourceError, trio.ClosedResourceError})
 """How a connection ends whose client went away."""
 
@@ -106,7 +113,7 @@ class Frontend:
     async def _serve(self, accepted: Accepted, *, api: bool) -> None:
         first = b""
         alpn = accepted.alpn
-        if alpn is None:
+        if alpn in {None, "h2"}:
             with trio.move_on_after(FIRST_BYTES_SECONDS) as silence:
                 # "P" may become a preface, a PUT or a POST.
                 while len(first) < len(PREFACE) and PREFACE.startswith(first):
@@ -116,7 +123,8 @@ class Frontend:
                     first += data
             if silence.cancelled_caught:
                 return
-            alpn = "h2" if PREFACE.startswith(first[: len(PREFACE)]) else "http/1.1"
+            if alpn is None:
+                alpn = "h2" if PREFACE.startswith(first[: len(PREFACE)]) else "http/1.1"
         if alpn == "h2":
             await self._serve_http2(accepted, first, self._router if api else NO_HANDLERS)
         else:
@@ -154,6 +162,19 @@ class Frontend:
             self._router.tick(now)
             for connection in list(self._connections):
                 connection.expire(now)
+
+    async def run_keepalive(self) -> None:
+        """Ask clients that are silent for too long, for ever (`--grpc-keepalive-interval`)."""
+        limits = self._limits
+        shorter = min(limits.quiet_seconds_max, limits.ping_answer_seconds_max)
+        if shorter <= 0:
+            return
+        while True:
+            await trio.sleep(shorter / SILENCE_LOOKS)
+            for at, connection in enumerate(list(self._connections), 1):
+                connection.ask_silent(self._server.now())
+                if not at % LOOKS_MAX:
+                    await trio.lowlevel.checkpoint()
 
     async def drain(self) -> None:
         """Take no new calls, let those under way finish, for at most `DRAIN_SECONDS`."""

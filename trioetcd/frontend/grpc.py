@@ -362,6 +362,13 @@ class GrpcConnection:
         if passed:
             self.flush()
 
+    def ask_silent(self, now: float) -> None:
+        """Ask a client that has been silent for long whether it lives, or give it up."""
+        if self._codec.lives(now):
+            self.flush()
+        else:
+            self.close()
+
     def drain(self) -> None:
         """Tell the client that no new calls are taken, and end the streams."""
         self._draining = True

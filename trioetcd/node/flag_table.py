@@ -71,12 +71,10 @@ max-concurrent-streams uint 1000 works
     Most streams of one HTTP/2 connection (etcd: 4294967295).
 grpc-keepalive-min-time duration 5s works
     Shortest time between a client's pings.
-grpc-keepalive-interval duration 2h idle
-    Time between the server's pings; 0s turns them off.
-    ! the member does not ping its clients yet
-grpc-keepalive-timeout duration 20s idle
+grpc-keepalive-interval duration 2h works
+    Time after which a silent client is pinged; 0s turns that off.
+grpc-keepalive-timeout duration 20s works
     Time a ping's answer may take before the connection is closed.
-    ! the member does not ping its clients yet
 socket-reuse-port bool false works
     @ socket-options.reuse-port
     Set SO_REUSEPORT on listeners.

@@ -344,6 +344,8 @@ class Node:
             limits=Limits(
                 streams_max=min(config.max_concurrent_streams, STREAMS_MAX),
                 ping_seconds_min=config.grpc_keepalive_min_time,
+                quiet_seconds_max=max(config.grpc_keepalive_interval, 0.0),
+                ping_answer_seconds_max=config.grpc_keepalive_timeout,
                 message_bytes_max=config.max_request_bytes + GRPC_OVERHEAD_BYTES,
             ),
             origin_allowed=self._origin_allowed,
@@ -358,6 +360,7 @@ class Node:
         listeners = [await self._listener(url, contexts, serve) for url, serve in doors]
         async with trio.open_nursery() as connections:
             connections.start_soon(frontend.run_deadlines)
+            connections.start_soon(frontend.run_keepalive)
             connections.start_soon(garbage.collect_when_idle, lambda: server.replica.applied_index)
             async with trio.open_nursery() as accepting:
                 for listener in listeners:

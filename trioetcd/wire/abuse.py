@@ -1,4 +1,4 @@
-"""Budgets against floods: what a peer may do without doing anything useful.
+"""Budgets against floods and silence: what a peer may do without doing anything useful.
 
 Time is an argument. Here are the counters and their rules; the bounds are in `limits`, and what
 happens when one is passed (GOAWAY, ENHANCE_YOUR_CALM) is `http2`'s.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from trioetcd.wire.limits import Limits
 
-__all__ = ["NoiseBudget", "PingPolicy", "ResetBudget"]
+__all__ = ["NoiseBudget", "PingPolicy", "ResetBudget", "Silence"]
 
 
 class ResetBudget:
@@ -91,3 +91,38 @@ class PingPolicy:
         if since < (self._min if open_streams else self._idle):
             self._strikes += 1
         return self._strikes <= self._strikes_max
+
+
+class Silence:
+    """How long a peer may say nothing: it is asked whether it lives, and given up (gRPC keepalive).
+
+    Whatever it says after the question is an answer, as with Go's library.
+    """
+
+    __slots__ = ("_answer_max", "_asked", "_heard", "_quiet_max")
+
+    def __init__(self, limits: Limits) -> None:
+        self._quiet_max = limits.quiet_seconds_max
+        self._answer_max = limits.ping_answer_seconds_max
+        self._heard = 0.0
+        self._asked: float | None = None
+
+    def is_too_long(self, heard: float, now: float) -> bool:
+        """Say whether the peer is to be asked now.
+
+        Args:
+            heard: when something last came; 0 if nothing ever did, and then silence begins with
+                the first look.
+            now: the time.
+        """
+        if heard > self._heard or not self._heard:
+            self._heard = heard or now
+            self._asked = None
+        if self._asked is not None or not 0 < self._quiet_max <= now - self._heard:
+            return False
+        self._asked = now
+        return True
+
+    def is_final(self, now: float) -> bool:
+        """Say whether the peer was asked and has had its time (ask `is_too_long` first)."""
+        return self._asked is not None and now - self._asked >= self._answer_max

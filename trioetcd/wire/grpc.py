@@ -455,3 +455,7 @@ class GrpcServer:
     def ping(self) -> None:
         """Ask whether the client lives; any bytes it sends are the answer."""
         self._connection.ping()
+
+    def lives(self, now: float) -> bool:
+        """Ask a client that has been silent for too long; False if it does not answer."""
+        return self._connection.lives(now)

@@ -41,6 +41,9 @@ class Limits:
         ping_seconds_min: closest distance of two PINGs while calls are open, as etcd has it.
         ping_idle_seconds_min: the same with no call open.
         ping_strikes_max: PINGs too close that are forgiven until something is sent again.
+        quiet_seconds_max: a peer that says nothing for so long is asked whether it lives; 0 asks
+            nobody.
+        ping_answer_seconds_max: how long it may take to say anything then.
         message_bytes_max: longest gRPC message: etcd's request limit and its envelope.
         body_bytes_max: longest body of a plain request; the gateway's JSON of one message.
         buffered_bytes_max: bytes of unfinished messages of all streams together.
@@ -71,6 +74,8 @@ class Limits:
     ping_seconds_min: float = 5.0
     ping_idle_seconds_min: float = 7200.0
     ping_strikes_max: int = 2
+    quiet_seconds_max: float = 7200.0
+    ping_answer_seconds_max: float = 20.0
     message_bytes_max: int = 1536 * KIB + 512 * KIB
     body_bytes_max: int = 2 * MIB
     buffered_bytes_max: int = 32 * MIB

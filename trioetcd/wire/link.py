@@ -11,7 +11,7 @@ from struct import Struct
 from typing import Any, Final
 
 from trioetcd.wire import frames
-from trioetcd.wire.abuse import NoiseBudget, PingPolicy, ResetBudget
+from trioetcd.wire.abuse import NoiseBudget, PingPolicy, ResetBudget, Silence
 from trioetcd.wire.limits import Limits
 from trioetcd.wire.outbox import Outbox, Stream
 
@@ -62,6 +62,7 @@ class Link(Outbox):
         self._resets = ResetBudget(limits)
         self._noise = NoiseBudget(limits)
         self._pings = PingPolicy(limits)
+        self._silence = Silence(limits)
 
     # -- ends of streams ----------------------------------------------------------------------
 
@@ -249,6 +250,15 @@ class Link(Outbox):
         """Ask whether the peer lives; any bytes it sends are the answer."""
         self._pings_asked += 1
         self.out.append(frames.ping_frame(b"trioetcd", ack=False))
+
+    def lives(self, now: float) -> bool:
+        """Ask a peer that has been silent for too long (a PING); False if it does not answer.
+
+        To be called now and then; the moments decide how exactly the time is kept.
+        """
+        if self._silence.is_too_long(self._now, now):
+            self.ping()
+        return not self._silence.is_final(now)
 
     def goaway(self) -> None:
         """Say that no new streams are taken; open ones go on (section 6.8).
