@@ -10,7 +10,16 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-__all__ = ["HTTP_STATUS", "ROWS", "Code", "ErrorRow", "EtcdError", "unimplemented", "unread"]
+__all__ = [
+    "HTTP_STATUS",
+    "ROWS",
+    "Code",
+    "ErrorRow",
+    "EtcdError",
+    "no_request",
+    "unimplemented",
+    "unread",
+]
 
 
 class Code(IntEnum):
@@ -117,6 +126,12 @@ def no_backup(reason: str) -> EtcdError:
     """Make the answer to who wants a backup whose file the disk does not write or read."""
     text = f"etcdserver: the snapshot could not be built: {reason}"
     return EtcdError(ErrorRow("NoSnapshot", Code.INTERNAL, text))
+
+
+def no_request() -> EtcdError:
+    """Make the answer to a call that ended before its one request, in gRPC's words."""
+    text = "cardinality violation: received no request message from non-client-streaming RPC"
+    return EtcdError(ErrorRow("NoRequest", Code.INTERNAL, text))
 
 
 def unimplemented(text: str) -> EtcdError:
@@ -379,7 +394,7 @@ CANCELED: Final = _row("Canceled", Code.CANCELLED, "etcdserver: request canceled
 DEADLINE_EXCEEDED: Final = _row(
     "DeadlineExceeded",
     Code.DEADLINE_EXCEEDED,
-    "etcdserver: context deadline exceeded",
+    "context deadline exceeded",  # gRPC's words: etcd has some of its own, and does not send them
 )
 NO_PASSWORD_USER: Final = _row(
     "NoPasswordUser",

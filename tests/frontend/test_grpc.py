@@ -98,7 +98,8 @@ async def test_calls_of_one_turn_are_all_answered() -> None:
     [
         ("/no.Such/Thing", "unknown service no.Such"),
         ("/etcdserverpb.KV/Nothing", "unknown method Nothing for service etcdserverpb.KV"),
-        ("/", "unknown service%20"),  # HTTP/2 forbids a space at the end
+        ("/", 'malformed method name: "/"'),
+        ("/Put", 'malformed method name: "/Put"'),
         ("/etcdserverpb.Auth/UserAdd", "not served by this version"),
     ],
 )
@@ -124,6 +125,18 @@ async def test_malformed_messages_are_one_calls_trouble(path: str) -> None:
 
         assert answer.status[0] == Code.INTERNAL
         assert (await put(client, b"k")).status[0] == 0
+        await client.close()
+
+
+@pytest.mark.parametrize("path", [KV + "Range", KV + "RangeStream", "/grpc.health.v1.Health/Watch"])
+async def test_a_call_without_its_request_is_told(path: str) -> None:
+    """Who ends a call before its one request is told so, whatever kind of call it is."""
+    async with front() as found:
+        client = await found.client()
+        answer = await client.open(path, b"")
+        await client.wait(lambda: answer.ended)
+
+        assert answer.status[0] == Code.INTERNAL
         await client.close()
 
 

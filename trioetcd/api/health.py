@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trioetcd.api.context import MessageStream, Metadata
-from trioetcd.errors import Code, ErrorRow, EtcdError
+from trioetcd.errors import Code, ErrorRow, EtcdError, no_request
 from trioetcd.ports import Sink
 from trioetcd.runtime.server import Server
 from trioetcd.schema import messages
@@ -32,7 +32,9 @@ class HealthAPI:
         """Watch: the state now; it changes only by ending, which ends the stream."""
         self._server.refuse_learner()
         message = await stream.receive()
-        service = messages.HealthCheckRequest.FromString(message or b"").service
+        if message is None:
+            raise no_request()
+        service = messages.HealthCheckRequest.FromString(message).service
         status = SERVICE_UNKNOWN if service else SERVING
         await stream.send([messages.HealthCheckResponse(status=status).SerializeToString()])
         await self._server.wait_stopped()

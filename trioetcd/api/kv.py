@@ -151,7 +151,7 @@ class KVAPI:
         self._server.refuse_learner()
         message = await stream.receive()
         if message is None:
-            raise EtcdError(errors.CANCELED)
+            raise errors.no_request()
         request = messages.RangeRequest.FromString(message)
         validation.check_range(request)
         if request.sort_order or request.sort_target:

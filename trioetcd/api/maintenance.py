@@ -73,6 +73,7 @@ class MaintenanceAPI:
         """Hash: this member's own hash of its state (docs/divergences.md)."""
         messages.HashRequest.FromString(message)
         server = self._server
+        server.refuse_learner()
         value, _, _ = server.store.hash_kv(0)
         return server.header() + messages.HashResponse(hash=value).SerializeToString()
 
@@ -83,6 +84,7 @@ class MaintenanceAPI:
         """
         request = messages.HashKVRequest.FromString(message)
         server = self._server
+        server.refuse_learner()
         value, compact_revision, hash_revision = server.store.hash_kv(request.revision)
         response = messages.HashKVResponse(
             hash=value, compact_revision=compact_revision, hash_revision=hash_revision

@@ -7,6 +7,7 @@ nobody mistakes "not yet" for "never heard of".
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from trioetcd.api.cluster import ClusterAPI
 from trioetcd.api.context import (
@@ -26,13 +27,17 @@ from trioetcd.api.own_client import OwnClient
 from trioetcd.api.queue import Queue
 from trioetcd.api.terms import Terms, TermsOffice
 from trioetcd.api.watch import WatchAPI
-from trioetcd.errors import EtcdError, unimplemented
+from trioetcd.errors import NOT_SUPPORTED_FOR_LEARNER, EtcdError, unimplemented
 from trioetcd.runtime.backups import Backups
 from trioetcd.runtime.leadership import Leadership
 from trioetcd.runtime.server import Server
+from trioetcd.schema import messages
 from trioetcd.schema.services import METHODS
 
 __all__ = ["Router"]
+
+RANGE: Final = "/etcdserverpb.KV/Range"
+STATUS: Final = "/etcdserverpb.Maintenance/Status"
 
 
 class Router:
@@ -53,9 +58,11 @@ class Router:
         waiting: dict[str, WaitingHandler] | None = None,
         note: Callable[[Metadata], Terms | None] | None = None,
         ticks: Sequence[Callable[[float], None]] = (),
+        is_learner: Callable[[], bool] = lambda: False,
     ) -> None:
         self.note = note
         self._ticks = ticks
+        self._is_learner = is_learner
         self.unary = unary
         self.waiting = waiting or {}
         self.announced = streams
@@ -130,12 +137,27 @@ class Router:
             },
             note=terms.read,
             ticks=(leadership.tick, queue.tick),
+            is_learner=lambda: server.is_learner,
         )
+
+    def refusal(self, path: str, message: bytes, error: EtcdError) -> EtcdError:
+        """Say what a client is told whose call was refused with `error`.
+
+        A learner tells everybody first that it is one (etcd), but looks only when there is
+        something to tell, so that calls which are answered pay nothing for it.
+        """
+        if not self._is_learner() or path == STATUS:
+            return error
+        if path == RANGE and messages.RangeRequest.FromString(message).serializable:
+            return error
+        return EtcdError(NOT_SUPPORTED_FOR_LEARNER)
 
     @staticmethod
     def unknown(path: str) -> EtcdError:
         """Make the answer to a call of a method that has no handler."""
         service, _, method = path.lstrip("/").rpartition("/")
+        if not service:
+            return unimplemented(f'malformed method name: "{path}"')
         if path in METHODS:
             return unimplemented(f"etcdserver: {service}/{method} is not served by this version")
         if any(row.service == service for row in METHODS.values()):

@@ -282,7 +282,7 @@ class GrpcConnection:
             try:
                 answer = handler(self, call, head, message)
             except EtcdError as error:
-                self.fail(call, error)
+                self.fail(call, self._router.refusal(head.path, message, error))
             except messages.DecodeError:
                 self._malformed(call)
             else:

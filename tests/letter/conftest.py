@@ -1,0 +1,128 @@
+"""The stages: members as processes of their own, over TLS, in the states that cases need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.letter import troubles
+from tests.letter.caller import OK
+from tests.letter.stages import Stage
+from tests.proof.cluster import Cluster
+from tests.proof.member import Member
+from trioetcd.schema import messages as m
+
+QUICK = ("--heartbeat-interval=50", "--election-timeout=500")
+
+
+@pytest.fixture(scope="session")
+def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Give a member alone, whatever has been done to it."""
+    member = Member("trioetcd", tmp_path_factory.mktemp("alone"))
+    member.start()
+    stage = Stage.of(member)
+    yield stage
+    stage.caller.close()
+    member.kill()
+
+
+@pytest.fixture
+def alone(lone: Stage) -> Stage:
+    """Give a member alone."""
+    return lone
+
+
+@pytest.fixture
+def growing(lone: Stage) -> Iterator[Stage]:
+    """Give a member alone, to which learners may be added that never start."""
+    yield lone
+    lone.lose_learners()
+
+
+@pytest.fixture
+def compacted(lone: Stage) -> Stage:
+    """Give a member that has forgotten what was before revision 3, if not more."""
+    lone.compact()
+    return lone
+
+
+@pytest.fixture
+def corrupt(lone: Stage) -> Iterator[Stage]:
+    """Give a member that was told that its data differ from others'."""
+    alarm(lone, m.AlarmRequest.ACTIVATE)
+    yield lone
+    alarm(lone, m.AlarmRequest.DEACTIVATE)
+
+
+def alarm(stage: Stage, action: int) -> None:
+    request = m.AlarmRequest(action=action, memberID=stage.me().ID, alarm=m.CORRUPT)
+    assert stage.say("Maintenance/Alarm", request) == OK
+
+
+@pytest.fixture
+def downgrading(lone: Stage) -> Iterator[Stage]:
+    """Give a member whose downgrade is called off afterwards."""
+    yield lone
+    lone.say("Maintenance/Downgrade", m.DowngradeRequest(action=m.DowngradeRequest.CANCEL))
+
+
+@pytest.fixture(scope="session")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Give a member that has more data than it may have."""
+    member = Member("trioetcd", tmp_path_factory.mktemp("full"), flags=["--quota-backend-bytes=1"])
+    member.start()
+    stage = Stage.of(member)
+    yield stage
+    stage.caller.close()
+    member.kill()
+
+
+@pytest.fixture(scope="session")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """Give a member that was told to stop while streams were open."""
+    member = Member("trioetcd", tmp_path_factory.mktemp("stopped"))
+    member.start()
+    stage = Stage.of(member)
+    requests = {
+        "Watch/Watch": m.WatchRequest(create_request=m.WatchCreateRequest(key=b"k")),
+        "Lease/LeaseKeepAlive": m.LeaseKeepAliveRequest(ID=1),
+        "Health/Watch": m.HealthCheckRequest(),
+    }
+    streams = {rpc: stage.caller.open(rpc, request) for rpc, request in requests.items()}
+    assert {stream.next()[0] for stream in streams.values()} == {OK}
+    member.stop()
+    stage.results.update({rpc: stream.next()[0] for rpc, stream in streams.items()})
+    stage.caller.close()
+    return stage
+
+
+@pytest.fixture(scope="session")
+def learning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Give a learner that has been added to a member alone."""
+    cluster = Cluster("trioetcd", tmp_path_factory.mktemp("learning"))
+    first, second, _ = cluster.members
+    first.initial_cluster = f"{first.name}={first.peer_url}"
+    first.start()
+    leader = Stage.of(first)
+    request = m.MemberAddRequest(peerURLs=[second.peer_url], isLearner=True)
+    assert leader.say("Cluster/MemberAdd", request) == OK
+    second.initial_cluster = f"{first.initial_cluster},{second.name}={second.peer_url}"
+    second.initial_state = "existing"
+    second.start()
+    learner = Stage.of(second, leader)
+    yield learner
+    learner.caller.close()
+    leader.caller.close()
+    cluster.close()
+
+
+@pytest.fixture(scope="session")
+def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Give what three members said while one after the other was lost."""
+    cluster = Cluster("trioetcd", tmp_path_factory.mktemp("troubled"), flags=QUICK)
+    try:
+        cluster.start()
+        yield troubles.play(cluster)
+    finally:
+        cluster.close()
