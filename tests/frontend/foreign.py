@@ -17,6 +17,7 @@ import trio
 from tests.runtime.member import Disk, running
 from tests.transport.pairs import client_context, server_context
 from trioetcd.frontend.admission import Frontend
+from trioetcd.replica import ReplicaConfig
 from trioetcd.runtime.server import Server, ServerLimits
 from trioetcd.runtime.trace import Log
 from trioetcd.transport.listener import Accepted, Address, Listener, open_sockets
@@ -75,6 +76,7 @@ async def front(
     api: bool = True,
     limits: Limits | None = None,
     server_limits: ServerLimits | None = None,
+    config: ReplicaConfig | None = None,
     origin_allowed: Callable[[str], bool] = lambda _: False,
     send_buffer: int | None = None,
     seconds: float = 10,
@@ -86,7 +88,7 @@ async def front(
         sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     async with (
         patience(seconds),
-        running(disk, limits=server_limits) as server,
+        running(disk, limits=server_limits, config=config) as server,
         trio.open_nursery() as nursery,
     ):
         log = Log(outputs=())

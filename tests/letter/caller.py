@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
@@ -17,7 +18,7 @@ import grpc
 from trioetcd.errors import Code, ErrorRow
 from trioetcd.schema.messages import Message
 from trioetcd.schema.services import METHODS, Method
-from trioetcd.wire import MESSAGE, TRAILERS
+from trioetcd.wire import TRAILERS
 from trioetcd.wire.grpc_client import GrpcClient
 
 __all__ = ["OK", "Asked", "Caller", "Raw", "Said", "Stream", "path_of", "said_by"]
@@ -180,6 +181,13 @@ class Raw:
             raise EOFError
         return self.codec.receive(data)
 
+    def read_to_the_end(self) -> bytes:
+        """Read, and write nothing, until the server closes the connection; give all of it."""
+        with suppress(EOFError):
+            while True:
+                self.read()
+        return self.received
+
     def open(
         self,
         rpc: str,
@@ -201,5 +209,4 @@ class Raw:
             for event in self.read():
                 if event[0] == TRAILERS and event[1] == stream:
                     return Code(event[2]).name, event[3]
-                assert event[0] != MESSAGE or event[1] == stream
             self.flush()
