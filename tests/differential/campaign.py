@@ -1,13 +1,13 @@
-"""Sending one sequence of steps to two servers and comparing all they answer."""
+"""Sending one sequence of steps to two clusters and comparing all they answer."""
 
 from __future__ import annotations
 
-import random
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
 
+from tests.differential.answers import needs_catching_up, steady, tolerable
 from tests.differential.comparison import (
     Difference,
     Divergence,
@@ -15,27 +15,28 @@ from tests.differential.comparison import (
     compare,
     unexplained,
 )
-from tests.differential.generator import (
-    SENTINEL,
-    SENTINEL_WATCH,
+from tests.differential.generator import seeded
+from tests.differential.requests import SENTINEL
+from tests.differential.servers import Pending, Side
+from tests.differential.steps import (
     BriefLease,
     Call,
     CloseStream,
     Flush,
-    Generator,
     KeepAlive,
+    Quiet,
+    Raced,
     Step,
     Watch,
+    describe,
 )
-from tests.differential.servers import Side
+from tests.differential.watching import Watches
 from trioetcd.schema import messages
 from trioetcd.schema.messages import Message
 
-QUIET_SECONDS: Final = 0.25
-"""etcd brings watches of the past up to date every 100 ms; after this long it has."""
-
-PATIENCE_SECONDS: Final = 8.0
-"""How long a watch event may be late before it is missing."""
+ALARM = "Maintenance/Alarm"
+ACTIVATE = messages.AlarmRequest.ACTIVATE
+DEACTIVATE = messages.AlarmRequest.DEACTIVATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +52,9 @@ class Finding:
         return f"step {self.number}: {describe(self.step)}\n{lines}"
 
 
-def describe(step: Step) -> str:
-    """Write a step on one line."""
-    match step:
-        case Call(rpc, request):
-            return f"{rpc} {{{_text(request)}}}"
-        case BriefLease(request):
-            return f"Lease/LeaseGrant and LeaseRevoke {{{_text(request)}}}"
-        case Watch(stream, request):
-            return f"Watch/Watch stream {stream} {{{_text(request)}}}"
-        case _:
-            return repr(step)
-
-
-def _text(message: Message) -> str:
-    text = " ".join(str(message).split())
-    return text if len(text) < 3000 else f"{text[:1500]} ... {text[-500:]}"
-
-
 @dataclass(slots=True)
 class Campaign:
-    """Two servers, the steps sent so far, and what differed beyond the allowed.
+    """Two clusters, the steps sent so far, and what differed beyond the allowed.
 
     Attributes:
         reference: the side that is right.
@@ -79,6 +62,10 @@ class Campaign:
         divergences: allowed differences.
         findings: everything else.
         sent: every step, so that a run can be repeated and shrunk.
+        allowed: the differences that were allowed.
+        revision: the newest revision.
+        compacted: the compact revision.
+        alarms: kind and member of the alarms that are raised.
     """
 
     reference: Side
@@ -89,10 +76,12 @@ class Campaign:
     allowed: list[Difference] = field(default_factory=list)
     revision: int = 1
     compacted: int = 0
-    watches: dict[int, set[int]] = field(default_factory=dict)
-    _starts: dict[int, int] = field(default_factory=dict)
-    _restless_until: float = 0.0
+    alarms: set[tuple[int, int]] = field(default_factory=set)
+    watches: Watches = field(init=False)
     _flushes: int = 0
+
+    def __post_init__(self) -> None:
+        self.watches = Watches(self.reference, self.subject)
 
     def run(self, steps: Iterable[Step]) -> None:
         """Send steps until they end or something differs."""
@@ -104,280 +93,198 @@ class Campaign:
         self.sent.append(Flush())
         self._do(Flush())
 
+    def shape(self) -> set[tuple[str, str]]:
+        """Say in what kinds of fields the findings differ, whatever their numbers."""
+        return {
+            (difference.rpc, re.sub(r"\d+", "#", difference.field))
+            for finding in self.findings
+            for difference in finding.differences
+        }
+
     def _do(self, step: Step) -> None:
         match step:
-            case Call(rpc, request):
-                self._call(rpc, request, step)
-            case BriefLease(request):
-                self._brief(request, step)
-            case KeepAlive(leases):
-                found = compare(
-                    "Lease/LeaseKeepAlive",
-                    self.reference.keep_alive(list(leases)),
-                    self.subject.keep_alive(list(leases)),
-                )
-                self._note(step, found)
-            case Watch(stream, request):
-                self._watch(stream, request, step)
+            case Call():
+                self._note(self._call(step))
+            case BriefLease():
+                self._note(self._brief(step))
+            case KeepAlive(leases, at):
+                self._catch_up()
+                first, second = (side.keep_alive(leases, at) for side in self._sides)
+                self._note(compare("Lease/LeaseKeepAlive", first, second))
+            case Watch():
+                self._note(self._watch(step))
+            case Raced():
+                self._note(self._race(step))
             case CloseStream(stream):
-                if stream in self.watches:
-                    self._settle(step)
-                    self.reference.close_stream(stream)
-                    self.subject.close_stream(stream)
-                    del self.watches[stream]
-                    self._starts.pop(stream, None)
+                if stream in self.watches.starts:
+                    self._note(self._settle())
+                    self.watches.close(stream)
+            case Quiet():
+                self._note(self._settle() + self.watches.quiet(self.revision))
             case Flush():
-                self._settle(step)
+                self._note(self._settle())
 
-    def _note(self, step: Step, differences: list[Difference]) -> None:
+    @property
+    def _sides(self) -> tuple[Side, Side]:
+        return self.reference, self.subject
+
+    def _catch_up(self) -> None:
+        for side in self._sides:
+            side.catch_up()
+
+    def _note(self, differences: list[Difference]) -> None:
         left = unexplained(differences, self.divergences)
         self.allowed += [found for found in differences if found not in left]
         if left:
-            self.findings.append(Finding(len(self.sent) - 1, step, left))
+            self.findings.append(Finding(len(self.sent) - 1, self.sent[-1], left))
 
-    def _both(self, rpc: str, request: Message) -> tuple[Message | None, Fields, Message | None]:
-        """Call both sides at once; the differences go to `_differences`."""
-        first, second = self.reference.start(rpc, request), self.subject.start(rpc, request)
-        message, expected = first.outcome()
-        answer, got = second.outcome()
-        self._differences = compare(rpc, _steady(rpc, expected), _steady(rpc, got))
-        for side, fields in ((self.reference, expected), (self.subject, got)):
-            if str(fields.get("error", "")).startswith("UNAVAILABLE"):
-                # two servers that die of the same request agree, which is no comfort
-                status = side.server.exit_code(seconds=1.0)
-                self._differences.append(Difference("process", side.server.name, None, status))
-        if rpc == "Lease/LeaseTimeToLive":
-            self._differences = [found for found in self._differences if not _tolerable(found)]
-        return message, expected, answer
+    # -- unary requests ----------------------------------------------------------------------
 
-    _differences: list[Difference] = field(default_factory=list)
-
-    def _call(self, rpc: str, request: Message, step: Step) -> None:
+    def _call(self, step: Call) -> list[Difference]:
+        rpc, request, at = step.rpc, step.request, step.at
+        found: list[Difference] = []
         if rpc == "KV/Compact":
             # what a watch still has to read from history depends on when it reads
-            self._settle(step)
-        message, expected, _ = self._both(rpc, request)
-        revision = expected.get("header.revision")
+            found += self._settle()
+        if needs_catching_up(rpc, request):
+            self._catch_up()
+        return found + self._both(rpc, request, at)
+
+    def _both(self, rpc: str, request: Message, at: int = 0) -> list[Difference]:
+        """Call both sides at once; give the differences."""
+        asked = [side.start(rpc, request, at) for side in self._sides]
+        return self._answered(rpc, request, asked)
+
+    def _answered(self, rpc: str, request: Message, asked: list[Pending]) -> list[Difference]:
+        answers: list[Fields] = []
+        found: list[Difference] = []
+        for side, pending in zip(self._sides, asked, strict=True):
+            message, fields = pending.outcome()
+            if side is self.reference:
+                self._learn(request, message, fields)
+            if str(fields.get("error", "")).startswith("UNAVAILABLE"):
+                # two servers that die of the same request agree, which is no comfort
+                found += [
+                    Difference("process", server.name, None, server.exit_code(seconds=1.0))
+                    for server in side.servers
+                ]
+            answers.append(steady(rpc, message, fields, side.numbers()))
+        first, second = answers
+        found += compare(rpc, first, second)
+        if rpc == "Lease/LeaseTimeToLive":
+            found = [difference for difference in found if not tolerable(difference)]
+        return found
+
+    def _learn(self, request: Message, message: Message | None, fields: Fields) -> None:
+        """Note what the reference's answer says of its state."""
+        revision = fields.get("header.revision")
         if isinstance(revision, int):
             self.revision = max(self.revision, revision)
-        if message is not None and isinstance(request, messages.CompactionRequest):
+        if message is None:
+            return
+        if isinstance(request, messages.CompactionRequest):
             self.compacted = max(self.compacted, request.revision)
-        self._note(step, self._differences)
+        elif isinstance(request, messages.AlarmRequest):
+            alarm = (request.alarm, request.memberID)
+            if request.action == ACTIVATE and request.alarm:
+                self.alarms.add(alarm)
+            elif request.action == DEACTIVATE:
+                self.alarms.discard(alarm)
 
-    def _brief(self, request: messages.LeaseGrantRequest, step: Step) -> None:
-        rpc = "Lease/LeaseGrant"
-        first, expected = self.reference.call(rpc, request)
-        second, got = self.subject.call(rpc, request)
-        granted = [
-            (side, message.ID)
-            for side, message in ((self.reference, first), (self.subject, second))
-            if isinstance(message, messages.LeaseGrantResponse)
-        ]
-        if request.ID == 0:
-            for fields in (expected, got):
-                number = fields.get("ID")
-                if isinstance(number, int):
-                    fields["ID"] = "positive" if number > 0 else number
-        differences = compare(rpc, expected, got)
-        revoked = [
-            side.call("Lease/LeaseRevoke", messages.LeaseRevokeRequest(ID=number))[1]
-            for side, number in granted
-        ]
-        if len(revoked) == 2:
-            differences += compare("Lease/LeaseRevoke", *revoked)
-        self._note(step, differences)
+    def _brief(self, step: BriefLease) -> list[Difference]:
+        rpc, request, at = "Lease/LeaseGrant", step.request, step.at
+        assert isinstance(request, messages.LeaseGrantRequest)
+        answers: list[Fields] = []
+        revoked: list[Fields] = []
+        for side in self._sides:
+            message, fields = side.call(rpc, request, at)
+            if isinstance(message, messages.LeaseGrantResponse):
+                if request.ID == 0:
+                    fields["ID"] = "positive" if message.ID > 0 else message.ID
+                revoke = messages.LeaseRevokeRequest(ID=message.ID)
+                revoked.append(side.call("Lease/LeaseRevoke", revoke, at)[1])
+            answers.append(fields)
+        first, second = answers
+        differences = compare(rpc, first, second)
+        if len(revoked) == len(answers):
+            first, second = revoked
+            differences += compare("Lease/LeaseRevoke", first, second)
+        return differences
 
-    def _watch(self, number: int, request: messages.WatchRequest, step: Step) -> None:
-        sides = (self.reference.stream(number), self.subject.stream(number))
-        if number not in self.watches:
-            self.watches[number] = set()
-            create = messages.WatchCreateRequest(key=SENTINEL, watch_id=SENTINEL_WATCH)
-            self._send(number, messages.WatchRequest(create_request=create))
+    # -- watch streams -----------------------------------------------------------------------
+
+    def _watch(self, step: Watch) -> list[Difference]:
+        number, request = step.stream, step.request
+        assert isinstance(request, messages.WatchRequest)
+        watches = self.watches
+        self._catch_up()
+        watches.open(number)
         kind = request.WhichOneof("request_union")
-        if kind == "progress_request" and self._starts.get(number, 0) > self.revision:
-            # since 3.6 a watch of the future keeps progress back; 3.5 answers all the same
-            return
-        if kind != "create_request":
-            self._settle(step)
-        cancelled = request.cancel_request.watch_id
-        if kind == "cancel_request" and cancelled not in self.watches[number]:
-            for side in sides:  # silently ignored, both at once
-                side.send(request)
-            self._settle(step)
-            return
-        answers = self._send(number, request)
-        if kind == "cancel_request":
-            self.watches[number].discard(cancelled)
-            for side in sides:
-                side.forget(cancelled)
         if kind == "create_request":
-            if request.create_request.start_revision <= self.revision:
-                self._restless_until = time.monotonic() + QUIET_SECONDS
-            if not answers.get("canceled"):
-                given = answers.get("watch_id", 0)
-                assert isinstance(given, int)
-                self.watches[number].add(given)
-                start = request.create_request.start_revision
-                self._starts[number] = max(start, self._starts.get(number, 0))
-        self._compare_streams(step)
+            if request.create_request.start_revision < 0:
+                return watches.create_negative(number, request, self.revision)
+            watches.create(number, request, self.revision)
+            return watches.compare()
+        found = self._settle()
+        if kind == "cancel_request":
+            watches.cancel(number, request)
+        elif kind == "progress_request":
+            watches.progress(number, request, self.revision)
+        else:
+            watches.tell(number, request)
+        return found + self._settle()
 
-    def _send(self, number: int, request: messages.WatchRequest) -> Fields:
-        """Send a watch request that is answered at once, and wait for both answers."""
-        control: Fields = {}
-        for side in (self.subject.stream(number), self.reference.stream(number)):
-            before = {key: len(items) for key, items in side.seen.items()}
-            side.send(request)
-            deadline = time.monotonic() + PATIENCE_SECONDS
-            while time.monotonic() < deadline:
-                arrived = [
-                    item
-                    for key, items in side.seen.items()
-                    for item in items[before.get(key, 0) :]
-                    if _answers(request, item)
-                ]
-                if arrived:
-                    control = arrived[0]
-                    break
-                side.receive(max(0.01, deadline - time.monotonic()))
-        return control
+    def _race(self, step: Raced) -> list[Difference]:
+        number, create, compact = step.stream, step.create, step.compact
+        assert isinstance(create, messages.WatchCreateRequest)
+        self._catch_up()
+        watches = self.watches
+        watches.open(number)
+        found = self._settle()
+        asked: list[Pending] = []
+        rpc = "KV/Compact"
+        watches.race(number, create, lambda side: asked.append(side.start(rpc, compact, number)))
+        found += self._answered(rpc, compact, asked)
+        self._sentinel(found)
+        return found + watches.finish_race(number) + watches.compare()
 
-    def _settle(self, step: Step) -> None:
+    def _settle(self) -> list[Difference]:
         """Let every watch catch up, write the sentinel, and compare what was seen."""
-        rest = self._restless_until - time.monotonic()
-        if rest > 0:
-            self._drain(rest)
+        found: list[Difference] = []
+        self._sentinel(found)
+        return found + self.watches.compare()
+
+    def _sentinel(self, found: list[Difference]) -> None:
+        """Write the sentinel, with alarms that forbid it cleared so long, and wait for it."""
+        self.watches.rest()
+        alarms = sorted(self.alarms)
+        for kind, member in alarms:
+            found += self._raise(DEACTIVATE, kind, member)
         self._flushes += 1
+        before = self.revision
         request = messages.PutRequest(key=SENTINEL, value=b"%d" % self._flushes)
-        _, expected, _ = self._both("KV/Put", request)
-        self._note(step, self._differences)
-        revision = expected.get("header.revision")
-        if not isinstance(revision, int):
-            return
-        self.revision = revision
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        for side in (self.reference, self.subject):
-            for stream in side.streams.values():
-                while not any(
-                    item.get("kv.mod_revision") == revision for item in stream.seen[SENTINEL_WATCH]
-                ):
-                    if not stream.receive(max(0.0, deadline - time.monotonic())):
-                        break
-        self._compare_streams(step)
+        found += self._both("KV/Put", request)
+        if self.revision > before:
+            self.watches.await_sentinel(self.revision)
+        for kind, member in alarms:
+            found += self._raise(ACTIVATE, kind, member)
 
-    def _drain(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while self.watches and time.monotonic() < deadline:
-            for side in (self.reference, self.subject):
-                for stream in side.streams.values():
-                    stream.receive(0.005)
-
-    def _compare_streams(self, step: Step) -> None:
-        """Compare all watches of all streams, waiting for the slower side."""
-        differences: list[Difference] = []
-        for number, expected in self.reference.streams.items():
-            got = self.subject.streams[number]
-            deadline = time.monotonic() + PATIENCE_SECONDS
-            while _pruned(expected.seen) != _pruned(got.seen) and time.monotonic() < deadline:
-                expected.receive(0.001)
-                got.receive(0.001)
-                if _hopeless(expected.seen, got.seen):
-                    break
-            differences += _stream_differences(number, expected.seen, got.seen)
-            for side, name in ((expected, "reference"), (got, "subject")):
-                differences += [
-                    Difference("Watch/Watch", f"stream[{number}].{name}", "", problem)
-                    for problem in side.problems
-                ]
-                side.problems.clear()
-            self._gone(number, expected.seen)
-            expected.seen.clear()
-            got.seen.clear()
-        if differences:
-            self._note(step, differences)
-
-    def _gone(self, number: int, seen: dict[int, list[Fields]]) -> None:
-        """Forget the watches that the server cancelled."""
-        for watch, items in seen.items():
-            if any(item.get("canceled") for item in items):
-                self.watches[number].discard(watch)
-
-
-def _answers(request: messages.WatchRequest, item: Fields) -> bool:
-    """Whether this item is the control answer to the request (a cancel may arrive unasked)."""
-    if "error" in item:
-        return True
-    if "header" not in item:
-        return False
-    match request.WhichOneof("request_union"):
-        case "create_request":
-            return "created" in item
-        case "cancel_request":
-            asked = request.cancel_request.watch_id
-            return "canceled" in item and item.get("watch_id", 0) == asked
-        case _:
-            return not item.keys() & {"created", "canceled"}
-
-
-def _pruned(seen: dict[int, list[Fields]]) -> dict[int, list[Fields]]:
-    return {key: items for key, items in seen.items() if items}
-
-
-def _hopeless(expected: dict[int, list[Fields]], got: dict[int, list[Fields]]) -> bool:
-    """Whether what has arrived differs already, so that more cannot mend it."""
-    return any(
-        first != second
-        for key in expected.keys() & got.keys()
-        for first, second in zip(expected[key], got[key], strict=False)
-    )
-
-
-def _stream_differences(
-    number: int,
-    expected: dict[int, list[Fields]],
-    got: dict[int, list[Fields]],
-) -> list[Difference]:
-    found: list[Difference] = []
-    nothing: Fields = {"arrived": "nothing"}
-    for watch in sorted(_pruned(expected).keys() | _pruned(got).keys()):
-        first, second = expected.get(watch, []), got.get(watch, [])
-        for place in range(max(len(first), len(second))):
-            left = first[place] if place < len(first) else nothing
-            right = second[place] if place < len(second) else nothing
-            found += [
-                item._replace(field=f"stream[{number}].watch[{watch}][{place}].{item.field}")
-                for item in compare("Watch/Watch", left, right)
-            ]
-    return found
-
-
-def _steady(rpc: str, fields: Fields) -> Fields:
-    """Bring what has no order (keys of a lease) into one."""
-    if rpc == "Lease/LeaseTimeToLive":
-        keys = sorted(str(value) for path, value in fields.items() if path.startswith("keys["))
-        fields = {path: value for path, value in fields.items() if not path.startswith("keys[")}
-        fields["keys, sorted"] = keys
-    return fields
-
-
-def _tolerable(difference: Difference) -> bool:
-    """Two clocks: the remaining seconds of a lease may differ by one or two."""
-    expected, got = difference.expected, difference.got
-    return (
-        difference.field == "TTL"
-        and isinstance(expected, int)
-        and isinstance(got, int)
-        and min(expected, got) > 3
-        and abs(expected - got) <= 2
-    )
+    def _raise(self, action: int, kind: int, member: int) -> list[Difference]:
+        request = messages.AlarmRequest(memberID=member)
+        request.action = action
+        request.alarm = kind
+        return self._both(ALARM, request)
 
 
 def generated(campaign: Campaign, seed: int, count: int) -> Iterator[Step]:
     """Make `count` steps from `seed`, with an eye on the campaign's state."""
-    generator = Generator(random.Random(seed))
+    generator = seeded(seed)
+    generator.watches = campaign.watches.starts
+    generator.alarms = campaign.alarms
+    generator.members = len(campaign.subject.links)
     for _ in range(count):
         generator.revision = campaign.revision
         generator.compacted = campaign.compacted
-        generator.watches = campaign.watches
         yield generator.step()
 
 

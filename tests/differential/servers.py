@@ -1,19 +1,17 @@
-"""One side of the comparison: a server reached through grpcio, a transport that is not ours."""
+"""One side of the comparison: members reached through grpcio, a transport that is not ours."""
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 import grpc
 
 from tests.differential.comparison import Fields, flatten
+from tests.differential.streams import WatchStream
 from trioetcd.schema import messages
 from trioetcd.schema.messages import Message
-from trioetcd.testing.cluster import ServerProcess
 
 CALL_SECONDS: Final = 20.0
 
@@ -32,8 +30,39 @@ METHODS: Final[dict[str, tuple[type[Message], type[Message]]]] = {
     "Cluster/MemberUpdate": (messages.MemberUpdateRequest, messages.MemberUpdateResponse),
     "Cluster/MemberList": (messages.MemberListRequest, messages.MemberListResponse),
     "Cluster/MemberPromote": (messages.MemberPromoteRequest, messages.MemberPromoteResponse),
+    "Maintenance/Alarm": (messages.AlarmRequest, messages.AlarmResponse),
+    "Maintenance/Status": (messages.StatusRequest, messages.StatusResponse),
+    "Maintenance/HashKV": (messages.HashKVRequest, messages.HashKVResponse),
     "Maintenance/MoveLeader": (messages.MoveLeaderRequest, messages.MoveLeaderResponse),
 }
+"""The unary methods that can be called; Lock, Election and Auth are not among them yet."""
+
+
+class Server(Protocol):
+    """A member as a process, and how to reach it."""
+
+    @property
+    def name(self) -> str:
+        """What it is, for messages."""
+
+    @property
+    def host_port(self) -> str:
+        """`host:port` of its client listener."""
+
+    @property
+    def cacert(self) -> Path:
+        """The authority of its certificate."""
+
+    @property
+    def cert(self) -> Path:
+        """A client's certificate."""
+
+    @property
+    def key(self) -> Path:
+        """Its key."""
+
+    def exit_code(self, *, seconds: float) -> int | None:
+        """Wait at most so long for it to end; None if it runs on."""
 
 
 class Pending:
@@ -51,86 +80,10 @@ class Pending:
         return message, flatten(message)
 
 
-class WatchStream:
-    """One Watch stream; its answers are collected by watch id, in order.
+class Link:
+    """The connection to one member."""
 
-    Attributes:
-        seen: for each watch id, what arrived: control answers and events as field mappings.
-        problems: broken promises noticed while reading (a revision split over two answers).
-    """
-
-    def __init__(self, channel: grpc.Channel) -> None:
-        self.seen: dict[int, list[Fields]] = defaultdict(list)
-        self.problems: list[str] = []
-        self._requests: queue.SimpleQueue[messages.WatchRequest | None] = queue.SimpleQueue()
-        self._responses: queue.SimpleQueue[messages.WatchResponse | str] = queue.SimpleQueue()
-        self._last: dict[int, int] = {}
-        method = channel.stream_stream(
-            "/etcdserverpb.Watch/Watch",
-            request_serializer=messages.WatchRequest.SerializeToString,
-            response_deserializer=messages.WatchResponse.FromString,
-        )
-        self._call = method(self._outgoing())
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def send(self, request: messages.WatchRequest) -> None:
-        """Send one request."""
-        self._requests.put(request)
-
-    def receive(self, seconds: float) -> bool:
-        """Note the next answer; False if none came in time."""
-        try:
-            response = self._responses.get(timeout=seconds)
-        except queue.Empty:
-            return False
-        if isinstance(response, str):
-            self.seen[-2].append({"error": response})
-            return True
-        number = response.watch_id
-        if response.events:
-            self._note_events(number, response)
-        if response.created or response.canceled or not response.events:
-            self.seen[number].append(flatten(response))
-        return True
-
-    def _note_events(self, number: int, response: messages.WatchResponse) -> None:
-        first = response.events[0].kv.mod_revision
-        if first <= self._last.get(number, 0):
-            self.problems.append(f"watch {number}: revision {first} split or repeated")
-        last = response.events[-1].kv.mod_revision
-        self._last[number] = last
-        if response.header.revision < last:
-            self.problems.append(f"watch {number}: header {response.header.revision} < {last}")
-        self.seen[number].extend(flatten(event) for event in response.events)
-
-    def forget(self, number: int) -> None:
-        """A watch id is free to begin again at an older revision."""
-        self._last.pop(number, None)
-
-    def close(self) -> None:
-        """End the stream."""
-        self._requests.put(None)
-        self._call.cancel()
-        self._reader.join(CALL_SECONDS)
-
-    def _outgoing(self) -> Iterator[messages.WatchRequest]:
-        while (request := self._requests.get()) is not None:
-            yield request
-
-    def _read(self) -> None:
-        try:
-            for response in self._call:
-                self._responses.put(response)
-        except grpc.RpcError as error:
-            if error.code() is not grpc.StatusCode.CANCELLED:
-                self._responses.put(f"{error.code().name}: {error.details()}")
-
-
-class Side:
-    """A server under comparison and the calls the comparison makes on it."""
-
-    def __init__(self, server: ServerProcess) -> None:
+    def __init__(self, server: Server) -> None:
         self.server = server
         credentials = grpc.ssl_channel_credentials(
             server.cacert.read_bytes(),
@@ -139,8 +92,7 @@ class Side:
         )
         options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         self.channel = grpc.secure_channel(server.host_port, credentials, options=options)
-        self.streams: dict[int, WatchStream] = {}
-        self._unary: dict[str, Callable[..., Any]] = {
+        self.unary: dict[str, Callable[..., Any]] = {
             rpc: self.channel.unary_unary(
                 f"/etcdserverpb.{rpc}",
                 request_serializer=request.SerializeToString,
@@ -148,26 +100,75 @@ class Side:
             ).future
             for rpc, (request, response) in METHODS.items()
         }
-        self._keep_alive = self.channel.stream_stream(
+        self.keep_alive = self.channel.stream_stream(
             "/etcdserverpb.Lease/LeaseKeepAlive",
             request_serializer=messages.LeaseKeepAliveRequest.SerializeToString,
             response_deserializer=messages.LeaseKeepAliveResponse.FromString,
         )
 
-    def start(self, rpc: str, request: Message) -> Pending:
-        """Send a unary request without waiting for its answer."""
-        return Pending(self._unary[rpc](request, timeout=CALL_SECONDS))
 
-    def call(self, rpc: str, request: Message) -> tuple[Message | None, Fields]:
-        """Send a unary request and wait for its answer."""
-        return self.start(rpc, request).outcome()
+class Side:
+    """The members under comparison and the calls the comparison makes on them.
 
-    def keep_alive(self, leases: list[int]) -> Fields:
+    Args:
+        servers: all members of one cluster.
+        strict: whether a stream must keep the promises that etcd 3.5 does not (`streams`).
+
+    Attributes:
+        streams: the watch streams that are open, by number.
+        fragments: how many fragments came on streams that are closed.
+    """
+
+    def __init__(self, *servers: Server, strict: bool = False) -> None:
+        self.links = [Link(server) for server in servers]
+        self.streams: dict[int, WatchStream] = {}
+        self.fragments = 0
+        self._strict = strict
+        self._numbers: list[int] | None = None
+
+    @property
+    def server(self) -> Server:
+        """The first member."""
+        return self.links[0].server
+
+    @property
+    def servers(self) -> Sequence[Server]:
+        """All members."""
+        return [link.server for link in self.links]
+
+    def numbers(self) -> list[int]:
+        """Give the members' ids, asked for once."""
+        if self._numbers is None:
+            listed, fields = self.call("Cluster/MemberList", messages.MemberListRequest())
+            assert isinstance(listed, messages.MemberListResponse), fields
+            self._numbers = [member.ID for member in listed.members]
+        return self._numbers
+
+    def _link(self, at: int) -> Link:
+        return self.links[at % len(self.links)]
+
+    def start(self, rpc: str, request: Message, at: int = 0) -> Pending:
+        """Send a unary request to a member without waiting for its answer."""
+        return Pending(self._link(at).unary[rpc](request, timeout=CALL_SECONDS))
+
+    def call(self, rpc: str, request: Message, at: int = 0) -> tuple[Message | None, Fields]:
+        """Send a unary request to a member and wait for its answer."""
+        return self.start(rpc, request, at).outcome()
+
+    def catch_up(self) -> None:
+        """Let every member apply all that has been answered for by any of them."""
+        if len(self.links) > 1:
+            request = messages.RangeRequest(key=b"\0", count_only=True)
+            asked = [self.start("KV/Range", request, at) for at in range(len(self.links))]
+            for pending in asked:
+                pending.outcome()
+
+    def keep_alive(self, leases: Sequence[int], at: int = 0) -> Fields:
         """Send keep-alives for `leases` on one stream, half-close, and gather the answers."""
         fields: Fields = {}
         requests = [messages.LeaseKeepAliveRequest(ID=lease) for lease in leases]
         try:
-            answers = self._keep_alive(iter(requests), timeout=CALL_SECONDS)
+            answers = self._link(at).keep_alive(iter(requests), timeout=CALL_SECONDS)
             for number, answer in enumerate(answers):
                 for path, value in flatten(answer).items():
                     fields[f"answer[{number}].{path}"] = value
@@ -176,17 +177,21 @@ class Side:
         return fields
 
     def stream(self, number: int) -> WatchStream:
-        """Give the watch stream of this number, opened at first use."""
+        """Give the watch stream of this number, opened at first use at the member it says."""
         if number not in self.streams:
-            self.streams[number] = WatchStream(self.channel)
+            channel = self._link(number).channel
+            self.streams[number] = WatchStream(channel, strict=self._strict)
         return self.streams[number]
 
     def close_stream(self, number: int) -> None:
         """End one watch stream."""
-        self.streams.pop(number).close()
+        stream = self.streams.pop(number)
+        self.fragments += stream.fragments
+        stream.close()
 
     def close(self) -> None:
-        """End all streams and the connection."""
+        """End all streams and the connections."""
         for number in list(self.streams):
             self.close_stream(number)
-        self.channel.close()
+        for link in self.links:
+            link.channel.close()

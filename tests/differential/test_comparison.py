@@ -5,17 +5,22 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from tests.differential import steps as sequences
+from tests.differential.answers import needs_catching_up
 from tests.differential.campaign import shrink
 from tests.differential.comparison import (
     DIVERGENCES,
     Difference,
     Divergence,
+    Fields,
     compare,
     flatten,
     load_divergences,
     unexplained,
 )
-from tests.differential.generator import Call, Flush, Generator, Step
+from tests.differential.generator import Generator
+from tests.differential.steps import Call, CloseStream, Flush, Step
+from tests.differential.watching import raced
 from trioetcd.schema import messages
 
 
@@ -101,3 +106,36 @@ def test_shrink_finds_the_culprits() -> None:
     steps.insert(17, culprits[1])
     left = shrink(steps, lambda some: all(one in some for one in culprits), seconds=30)
     assert left == culprits
+
+
+def test_steps_are_kept(tmp_path: Path) -> None:
+    """A sequence that is written to a file is read back as it was, every kind of step."""
+    generator = Generator(random.Random(7))
+    steps: list[Step] = [generator.step() for _ in range(1500)]
+    assert {type(step) for step in steps} >= set(sequences.KINDS.values()) - {CloseStream}
+    steps.append(CloseStream(3))
+    sequences.save(steps, tmp_path / "steps")
+    assert sequences.load(tmp_path / "steps") == steps
+    assert all("\n" not in sequences.describe(step) for step in steps)
+
+
+def test_raced_watch() -> None:
+    """A raced watch may be cancelled with less; but not differ, nor have less for no reason."""
+    first: Fields = {"kv": "set", "kv.mod_revision": 5}
+    second: Fields = {"kv": "set", "kv.mod_revision": 6}
+    created: Fields = {"header": "set", "created": True}
+    end: Fields = {"header": "set", "canceled": True, "compact_revision": 6}
+    assert raced([created, first, second], [created, end]) == []
+    assert raced([created, end], [created, first, end]) == []
+    assert raced([created, first], [created, first, second]) != []
+    assert raced([created, first], [created, second, end]) != []
+    assert raced([created, end], [created, end | {"compact_revision": 7}]) != []
+
+
+def test_compaction_is_caught_up_with() -> None:
+    """Whatever a member answers from its own state is asked only when it has caught up."""
+    local = messages.RangeRequest(serializable=True)
+    assert needs_catching_up("KV/Range", local)
+    assert needs_catching_up("Lease/LeaseLeases", messages.LeaseLeasesRequest())
+    assert not needs_catching_up("KV/Range", messages.RangeRequest())
+    assert not needs_catching_up("KV/Put", messages.PutRequest())

@@ -134,6 +134,11 @@ def test_alarm_answers() -> None:
     assert ask("ACTIVATE", 2, 4) == [(2, 4)]
     assert ask("GET", 0, 0) == [(1, 5), (2, 4)]
     assert ask("GET", 2, 0) == [(2, 4)]
+    for unknown in (3, 300, -1):
+        assert ask("ACTIVATE", unknown, 5) == []
+        assert ask("DEACTIVATE", unknown, 5) == []
+        assert ask("GET", unknown, 5) == []
+    assert ask("GET", 0, 0) == [(1, 5), (2, 4)]
     assert ask("DEACTIVATE", 2, 5) == []
     assert ask("DEACTIVATE", 2, 4) == [(2, 4)]
 

@@ -154,7 +154,7 @@ class KVAPI:
             raise errors.no_request()
         request = messages.RangeRequest.FromString(message)
         validation.check_range(request)
-        if request.sort_order or request.sort_target:
+        if request.sort_target or request.sort_order == messages.RangeRequest.DESCEND:
             raise EtcdError(errors.RANGE_STREAM_SORT)
         if (
             request.min_mod_revision
@@ -184,7 +184,8 @@ class KVAPI:
                         *fields,
                         fastpath.range_tail(more=cursor.more, count=cursor.count),
                     ]
-                await stream.send([fastpath.range_stream_response(b"".join(fields))])
+                # A step may find nothing yet; then others have their turn all the same.
+                await stream.send([fastpath.range_stream_response(fields)] if fields else [])
                 rows = min(rows * 2, STREAM_ROWS_MAX)
         finally:
             cursor.close()

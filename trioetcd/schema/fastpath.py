@@ -162,16 +162,17 @@ def range_response(header: bytes, kv_fields: Sequence[bytes], *, more: bool, cou
     return b"".join((header, *kv_fields, range_tail(more=more, count=count)))
 
 
-def range_stream_response(response: bytes) -> bytes:
-    """Encode a piece of a RangeStream: a message around the RangeResponse of what is in it."""
-    return _bytes(b"\n", response)
-
-
 def range_response_pieces(
     header: bytes, kv_fields: Sequence[bytes], *, more: bool, count: int
 ) -> list[bytes]:
     """Encode a RangeResponse in pieces to be sent one after the other, never joined."""
     return [header, *kv_fields, range_tail(more=more, count=count)]
+
+
+def range_stream_response(fields: Sequence[bytes]) -> bytes:
+    """Make a RangeStreamResponse of the fields of its RangeResponse."""
+    chunk = b"".join(fields)
+    return b"\x0a" + varint(len(chunk)) + chunk
 
 
 def delete_range_body(deleted: int, prev_kv_fields: Sequence[bytes] = ()) -> bytes:

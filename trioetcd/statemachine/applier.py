@@ -286,7 +286,7 @@ class Applier:
             for found, of in self._alarms.get(kind):
                 response.alarms.add(memberID=of, alarm=found)
         elif request.action == _ACTIVATE:
-            if kind in ALARM_KINDS:
+            if kind in ALARM_KINDS:  # another one is taken like NONE: nothing is raised
                 self._alarms.activate(kind, member)
                 response.alarms.add(memberID=member, alarm=kind)
         elif self._alarms.deactivate(kind, member):
