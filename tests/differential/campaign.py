@@ -90,8 +90,19 @@ class Campaign:
             self._do(step)
             if self.findings:
                 return
-        self.sent.append(Flush())
-        self._do(Flush())
+        for step in self._last_steps():
+            self.sent.append(step)
+            self._do(step)
+
+    def _last_steps(self) -> list[Step]:
+        """Read everything of every member, so that nothing that went wrong stays unseen."""
+        everything = messages.RangeRequest(key=b"\0", range_end=b"\0", serializable=True)
+        steps: list[Step] = [Flush()]
+        for at in range(len(self.subject.links)):
+            steps.append(Call("KV/Range", everything, at))
+            steps.append(Call("Lease/LeaseLeases", messages.LeaseLeasesRequest(), at))
+            steps.append(Call("Maintenance/HashKV", messages.HashKVRequest(), at))
+        return steps
 
     def shape(self) -> set[tuple[str, str]]:
         """Say in what kinds of fields the findings differ, whatever their numbers."""
@@ -148,7 +159,17 @@ class Campaign:
             found += self._settle()
         if needs_catching_up(rpc, request):
             self._catch_up()
-        return found + self._both(rpc, request, at)
+        found += self._both(rpc, request, at)
+        if rpc == "Maintenance/HashKV":
+            found += self._unequal_hashes(request)
+        return found
+
+    def _unequal_hashes(self, request: Message) -> list[Difference]:
+        """Ask all members of the subject for the same hash; 3.5's may differ while it compacts."""
+        rpc = "Maintenance/HashKV"
+        places = range(len(self.subject.links))
+        first, *others = (self.subject.call(rpc, request, at)[1].get("hash") for at in places)
+        return [Difference(rpc, "hash", first, other) for other in others if other != first]
 
     def _both(self, rpc: str, request: Message, at: int = 0) -> list[Difference]:
         """Call both sides at once; give the differences."""
@@ -280,6 +301,7 @@ def generated(campaign: Campaign, seed: int, count: int) -> Iterator[Step]:
     """Make `count` steps from `seed`, with an eye on the campaign's state."""
     generator = seeded(seed)
     generator.watches = campaign.watches.starts
+    generator.ended = campaign.watches.ended
     generator.alarms = campaign.alarms
     generator.members = len(campaign.subject.links)
     for _ in range(count):

@@ -22,6 +22,7 @@ from tests.differential.requests import (
     LARGE_END,
     LEASES,
     Requests,
+    agree,
     hides_puts,
     spare,
 )
@@ -61,11 +62,13 @@ class Generator(Requests):
 
     Attributes:
         watches: the watch ids in use on each stream.
+        ended: those that are taken only because nobody has cancelled them yet.
         alarms: kind and member of the alarms that are raised.
         members: how many members there are to ask.
     """
 
     watches: Mapping[int, Collection[int]] = field(default_factory=dict)
+    ended: Mapping[int, Collection[int]] = field(default_factory=dict)
     alarms: set[tuple[int, int]] = field(default_factory=set)
     members: int = 1
     _plan: deque[Step] = field(default_factory=deque)
@@ -84,7 +87,7 @@ class Generator(Requests):
         "_keep_alive": 12,
         "_watch": 90,
         "_raced": 4,
-        "_large": 5,
+        "_large": 8,
         "_alarm": 6,
         "_status": 6,
         "_hash_kv": 8,
@@ -121,6 +124,8 @@ class Generator(Requests):
         while self.alarms and hides_puts(request):
             request = self.txn_request(0)
         spare(request)
+        if self.members > 1:
+            agree(request, self.compacted, self.revision)
         return Call("KV/Txn", request, self._place())
 
     def _compact(self) -> Step:
@@ -149,10 +154,10 @@ class Generator(Requests):
         return self._plan.popleft()
 
     def _put_large(self) -> Step:
-        size = self.chance.choice((100_000, 300_000, 300_000))
+        size = self.chance.choice((100_000, 300_000, 300_000, 300_000, 400_000))
         puts = [
             messages.PutRequest(key=key, value=b"%06d" % self._count * (size // 6))
-            for key in self.chance.sample(LARGE, self.chance.randint(2, len(LARGE)))
+            for key in self.chance.sample(LARGE, self.chance.randint(3, len(LARGE)))
         ]
         operations = [messages.RequestOp(request_put=put) for put in puts]
         return Call("KV/Txn", messages.TxnRequest(success=operations), self._place())
@@ -230,7 +235,7 @@ class Generator(Requests):
 
     def _watch(self) -> Step:
         stream = self.chance.randrange(STREAMS)
-        known = sorted(self.watches.get(stream, ()))
+        known = sorted((*self.watches.get(stream, ()), *self.ended.get(stream, ())))
         kind = self.chance.random()
         if kind < 0.02 and stream in self.watches:
             return CloseStream(stream)

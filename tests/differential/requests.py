@@ -233,6 +233,17 @@ def spare(txn: messages.TxnRequest) -> None:
                 item.request_put.ignore_lease = False
 
 
+def agree(txn: messages.TxnRequest, first: int, last: int) -> None:
+    """Let a txn's ranges read only revisions from `first` to `last`, which are there.
+
+    Of a txn that fails because it reads others, members of 3.5 that were not asked leave out the
+    ranges and do the rest: from then on they differ (etcd issue 21432, mended in 3.7).
+    """
+    for item in _operations(txn):
+        if item.HasField("request_range") and not first <= item.request_range.revision <= last:
+            item.request_range.revision = 0
+
+
 def hides_puts(txn: messages.TxnRequest) -> bool:
     """Whether only nested txns put, which 3.5 overlooks when NOSPACE is raised."""
     own = any(item.HasField("request_put") for item in (*txn.success, *txn.failure))

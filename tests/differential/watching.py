@@ -54,11 +54,14 @@ class Watches:
         reference: the side that is right.
         subject: the side under test.
         starts: for each stream, the start revision of each watch by its id.
+        ended: for each stream, the ids of watches that were cancelled as compacted: they stay
+            taken until they are cancelled once more.
     """
 
     reference: Side
     subject: Side
     starts: dict[int, dict[int, int]] = field(default_factory=dict)
+    ended: dict[int, set[int]] = field(default_factory=dict)
     _restless_until: float = 0.0
 
     @property
@@ -69,6 +72,7 @@ class Watches:
         """Open a stream, with the watch of the sentinel on it."""
         if number not in self.starts:
             self.starts[number] = {}
+            self.ended[number] = set()
             create = messages.WatchCreateRequest(key=SENTINEL, watch_id=SENTINEL_WATCH)
             self._send(number, messages.WatchRequest(create_request=create))
 
@@ -76,7 +80,7 @@ class Watches:
         """End a stream."""
         for side in self._sides:
             side.close_stream(number)
-        del self.starts[number]
+        del self.starts[number], self.ended[number]
 
     # -- requests ----------------------------------------------------------------------------
 
@@ -103,9 +107,11 @@ class Watches:
     def cancel(self, number: int, request: messages.WatchRequest) -> None:
         """Cancel a watch on both sides."""
         watch = request.cancel_request.watch_id
-        if self.starts[number].pop(watch, None) is not None:
+        if watch in self.starts[number].keys() | self.ended[number]:
             self._send(number, request)
-        else:  # silently ignored, or answered if the watch had been cancelled as compacted
+            self.starts[number].pop(watch, None)
+            self.ended[number].discard(watch)
+        else:  # silently ignored
             self.tell(number, request)
 
     def tell(self, number: int, request: messages.WatchRequest) -> None:
@@ -206,8 +212,9 @@ class Watches:
             differences += _stream_differences(number, expected.seen, got.seen)
             differences += self._problems(number)
             for watch, items in expected.seen.items():
-                if any(item.get("canceled") for item in items):
+                if any(item.get("compact_revision") for item in items):
                     self.starts[number].pop(watch, None)
+                    self.ended[number].add(watch)
             expected.seen.clear()
             got.seen.clear()
         return differences
