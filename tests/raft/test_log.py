@@ -170,6 +170,7 @@ class LogTwin(RuleBasedStateMachine):
         self.applied = max(upto, self.applied)
         unapplied = [data for _, data in self.entries[self.applied : self.commit]]
         assert unapplied == self.log.unapplied()
+        assert [data for _, data in self.entries[self.applied :]] == self.log.tail()
 
     @precondition(lambda self: self.applied >= self.log.first)
     @rule(data=st.data())

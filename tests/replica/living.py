@@ -46,6 +46,7 @@ class Living:
     Attributes:
         cut: members that nothing reaches and that reach nobody.
         loses: says which messages are lost.
+        stuck: members whose disk does not answer, until `unstick`.
         outcomes: what became of proposals, by ticket.
         leases: what was told of leases, by ticket.
     """
@@ -55,11 +56,13 @@ class Living:
         self.now = 0.0
         self.cut: set[MemberID] = set()
         self.loses: Callable[[Envelope], bool] = lambda _envelope: False
+        self.stuck: set[MemberID] = set()
         self.outcomes: dict[object, Outcome] = {}
         self.leases: dict[object, int | None] = {}
         self.replicas: dict[MemberID, Replica] = {}
         self._disks: dict[MemberID, MemoryBackend] = {}
         self._writing: dict[MemberID, PreparedBatch] = {}
+        self._unheard: dict[MemberID, Persisted] = {}
         self._boots = 0
         self._inputs: dict[MemberID, list[Input]] = {}
         for one in view.members:
@@ -120,7 +123,11 @@ class Living:
             outputs = replica.step(inputs, self.now)
             if outputs.persist is not None:
                 self._writing[number] = self._disks[number].prepare(outputs.persist.rows)
-                self._inputs[number].append(Persisted(outputs.persist.number))
+                written = Persisted(outputs.persist.number)
+                if number in self.stuck:
+                    self._unheard[number] = written
+                else:
+                    self._inputs[number].append(written)
             elif outputs.more:
                 self._inputs[number].append(Tick(self.now))
             self.outcomes.update(dict(outputs.resolved))
@@ -133,6 +140,12 @@ class Living:
             if not lost and envelope.to in self._inputs:
                 self._inputs[envelope.to].append(Received([envelope]))
         return any(self._inputs.values())
+
+    def unstick(self, number: MemberID) -> None:
+        """Let a disk answer again."""
+        self.stuck.remove(number)
+        if number in self._unheard:
+            self._inputs[number].append(self._unheard.pop(number))
 
     def pass_time(self, seconds: float) -> None:
         for _ in range(round(seconds / TICK)):

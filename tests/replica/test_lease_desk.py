@@ -74,7 +74,7 @@ def test_a_lease_lives_on_keep_alives_through_a_follower() -> None:
     for _ in range(8):
         living.ask_lease(following[0], 7, renew=True)
         living.pass_time(5.0)
-    assert [7] == living.replicas[leader].lessor.leases()
+    assert [7] == list(living.replicas[leader].lessor)
 
 
 def test_a_leader_cut_off_promises_nothing() -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
 
 from trioetcd.api.context import MessageStream, Metadata
+from trioetcd.errors import unread
+from trioetcd.lease import Listing
 from trioetcd.ports import Sink
-from trioetcd.runtime.renewing import renew
+from trioetcd.runtime.cursors import STEP_BYTES, STEP_ROWS
+from trioetcd.runtime.renewing import keep_alive
 from trioetcd.runtime.server import Answer, Server
-from trioetcd.schema import messages
+from trioetcd.schema import fastpath, messages
 from trioetcd.statemachine import CommandKind, gates
 
 __all__ = ["LeaseAPI"]
 
 GRANT_COST: Final = gates.LEASE_COST
+
+Item = TypeVar("Item")
 
 
 class LeaseAPI:
@@ -41,35 +47,51 @@ class LeaseAPI:
         """LeaseKeepAlive: each request renews; an unknown lease answers TTL 0."""
         server = self._server
         server.refuse_learner()
-        while (message := await stream.receive()) is not None:
-            lease = messages.LeaseKeepAliveRequest.FromString(message).ID
-            ttl = await renew(server, lease)
-            body = messages.LeaseKeepAliveResponse(ID=lease, TTL=ttl).SerializeToString()
-            await stream.send([server.header() + body])
+
+        async def receive() -> int | None:
+            message = await stream.receive()
+            return (
+                None if message is None else messages.LeaseKeepAliveRequest.FromString(message).ID
+            )
+
+        async def send(answers: list[tuple[int, int, int]]) -> None:
+            await stream.send(
+                [
+                    server.header(revision) + fastpath.lease_body(lease, seconds)
+                    for revision, lease, seconds in answers
+                ]
+            )
+
+        await keep_alive(server, receive, send)
 
     def time_to_live(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> Answer:
-        """LeaseTimeToLive: what remains, and the keys if asked; TTL -1 for an unknown lease."""
+        """LeaseTimeToLive: what remains, and the keys if asked.
+
+        TTL -1 for an unknown lease, and for one that is over and waits to be revoked.
+        """
         request = messages.LeaseTimeToLiveRequest.FromString(message)
         server = self._server
         lessor = server.lessor
         lease = request.ID
 
-        def answer(seconds: int | None) -> bytes:
+        def answer(seconds: int | None) -> Answer:
             found = lessor.time_to_live(lease, server.now())
             if found is None or seconds is None:
                 response = messages.LeaseTimeToLiveResponse(ID=lease, TTL=-1)
-            else:
-                response = messages.LeaseTimeToLiveResponse(
-                    ID=lease, TTL=seconds, grantedTTL=found[0]
-                )
-                if request.keys:
-                    response.keys.extend(lessor.keys(lease))
-            return server.header() + response.SerializeToString()
+                return server.header() + response.SerializeToString()
+            response = messages.LeaseTimeToLiveResponse(ID=lease, TTL=seconds, grantedTTL=found[0])
+            head = server.header() + response.SerializeToString()
+            if not request.keys:
+                return head
+            reading = _Reading(head, lessor.list_keys(lease), fastpath.lease_key)
+            return self._answer(caller, call, reading, lambda: answer(seconds))
 
         def read() -> Answer:
             found = lessor.time_to_live(lease, server.now())
-            if found is None or lessor.primary:
-                return answer(None if found is None else int(found[1]))
+            if found is None:
+                return answer(None)
+            if lessor.primary:
+                return answer(int(found[1]) if found[1] > 0 else None)
             # Who does not lead knows the lease and its keys, but not how long it lives.
             server.ask_leader(caller, call, lease, answer, renew=False)
             return None
@@ -77,14 +99,78 @@ class LeaseAPI:
         return server.answer_when_current(caller, call, read)
 
     def leases(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> Answer:
-        """LeaseLeases: the ids of all leases."""
+        """LeaseLeases: the ids of all leases, the next to expire first."""
         messages.LeaseLeasesRequest.FromString(message)
         server = self._server
 
-        def read() -> bytes:
-            response = messages.LeaseLeasesResponse()
-            for lease in server.lessor.leases():
-                response.leases.add(ID=lease)
-            return server.header() + response.SerializeToString()
+        def read() -> Answer:
+            listing = server.lessor.list_leases()
+            reading = _Reading(server.header(), listing, fastpath.lease_status)
+            return self._answer(caller, call, reading, read)
 
         return server.answer_when_current(caller, call, read)
+
+    def _answer(
+        self, caller: Sink, call: int, reading: _Reading[Item], again: Callable[[], Answer]
+    ) -> Answer:
+        """Answer with what is read, now or, if it is much, after some more steps.
+
+        Args:
+            caller: who waits.
+            call: for which call.
+            reading: has not begun.
+            again: answers from the beginning, if this one has to wait for other long reads.
+        """
+        cursors = self._server.cursors
+        if reading.step(STEP_ROWS, STEP_BYTES):
+            return b"".join(reading.pieces)
+        if cursors.busy:
+            reading.close()
+            cursors.queue(lambda: self._answer_later(caller, call, again))
+            return None
+
+        def done() -> None:
+            caller.answer_pieces(call, reading.pieces)
+            caller.flush()
+
+        cursors.add(reading, done, lambda: caller.is_open(call))
+        return None
+
+    def _answer_later(self, caller: Sink, call: int, again: Callable[[], Answer]) -> None:
+        """Begin a read that had to wait for others."""
+        if not caller.is_open(call):
+            return
+        if caller.is_full():
+            caller.fail(call, unread())
+        else:
+            self._server.deliver(caller, call, again)
+        caller.flush()
+
+
+class _Reading(Generic[Item]):
+    """A long answer in the making, as a long read (`runtime.cursors.Cursor`).
+
+    Attributes:
+        pieces: the answer, as far as it is made.
+
+    Args:
+        head: what the answer begins with.
+        listing: what it goes on with.
+        encode: makes a field of each item.
+    """
+
+    def __init__(
+        self, head: bytes, listing: Listing[Item], encode: Callable[[Item], bytes]
+    ) -> None:
+        self.pieces = [head]
+        self._listing = listing
+        self._encode = encode
+
+    def step(self, rows: int, size: int, /) -> bool:
+        listing = self._listing
+        done = listing.step(rows, size)
+        self.pieces.append(b"".join(map(self._encode, listing.take())))
+        return done
+
+    def close(self) -> None:
+        self._listing.close()

@@ -8,6 +8,15 @@ elsewhere; time comes in as an argument.
 from __future__ import annotations
 
 from trioetcd.lease.lease import LEASE_TTL_MAX, read_leases
-from trioetcd.lease.lessor import Lessor
+from trioetcd.lease.lessor import CHECKPOINT_SECONDS, Lessor
+from trioetcd.lease.listing import KeyListing, LeaseListing, Listing
 
-__all__ = ["LEASE_TTL_MAX", "Lessor", "read_leases"]
+__all__ = [
+    "CHECKPOINT_SECONDS",
+    "LEASE_TTL_MAX",
+    "KeyListing",
+    "LeaseListing",
+    "Lessor",
+    "Listing",
+    "read_leases",
+]

@@ -51,6 +51,11 @@ class Tables:
         """Give what the rows of a lease's keys begin with."""
         return self.keys + _ID.pack(lease)
 
+    def keys_end(self, lease: int) -> bytes:
+        """Give the first raw key behind the rows of a lease's keys."""
+        prefix = self.keys_prefix(lease)
+        return (int.from_bytes(prefix, "big") + 1).to_bytes(len(prefix), "big")
+
 
 def read_leases(view: ReadView, epoch: bytes) -> Iterator[tuple[int, int, int]]:
     """Go through table ``L`` of an epoch: lease, seconds granted, seconds remaining or 0."""

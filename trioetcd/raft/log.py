@@ -339,6 +339,10 @@ class Log:
         """Give the entries that are committed and not applied, durable here or not."""
         return self._datas[self.applied - self._base : self.commit - self._base]
 
+    def tail(self) -> list[bytes]:
+        """Give the entries that are not applied, committed or not."""
+        return self._datas[self.applied - self._base :]
+
     def applied_to(self, index: Index) -> None:
         """Note that everything up to `index` has been applied."""
         assert self.applied <= index <= min(self.commit, self.stable)

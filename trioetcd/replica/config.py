@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trioetcd.lease import CHECKPOINT_SECONDS
+
 __all__ = ["ReplicaConfig"]
 
 
@@ -34,6 +36,7 @@ class ReplicaConfig:
             (``--strict-reconfig-check``).
         slices_per_step: how many slices of a long entry, or of compaction, one step does when the
             driver gives no measure of time; a slice is about 512 rows.
+        checkpoint_seconds: how often a leader writes down what long leases have left.
         compaction_rows: rows of physical compaction in one slice.
     """
 
@@ -54,6 +57,7 @@ class ReplicaConfig:
     flush_bytes: int = 1 << 20
     strict_reconfig: bool = True
     slices_per_step: int = 4
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
     compaction_rows: int = 256
 
     @property

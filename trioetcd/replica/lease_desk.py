@@ -14,10 +14,14 @@ from trioetcd.errors import NO_LEADER, TIMEOUT, TOO_MANY_REQUESTS, ErrorRow, Etc
 from trioetcd.lease import Lessor
 from trioetcd.questions import LeaseAnswer, LeaseQuestion, Question
 from trioetcd.raft import Raft, Role
+from trioetcd.replica.config import ReplicaConfig
 from trioetcd.replica.inputs import LeaseAsked, Ticket
+from trioetcd.replica.lease_keeper import Append
 from trioetcd.replica.outputs import Outputs
 from trioetcd.replica.reads import Reads
-from trioetcd.values import MemberID
+from trioetcd.schema import messages
+from trioetcd.statemachine import CommandKind
+from trioetcd.values import Index, MemberID, Term
 
 __all__ = ["ASKED_MAX", "RETRY_SECONDS", "LeaseDesk"]
 
@@ -68,22 +72,29 @@ class LeaseDesk:
         raft: who leads.
         lessor: knows the leases, and on a leader their ends.
         reads: confirms who leads.
-        timeout: seconds after which a client is told that it waited in vain.
+        append: takes a leader's own entries.
+        config: says after how many seconds a client is told that it waited in vain.
     """
 
-    def __init__(self, raft: Raft, lessor: Lessor, reads: Reads, *, timeout: float) -> None:
+    def __init__(
+        self, raft: Raft, lessor: Lessor, reads: Reads, append: Append, config: ReplicaConfig
+    ) -> None:
         self.messages: list[Question] = []
         self.busy = False
         self._raft = raft
         self._lessor = lessor
         self._reads = reads
-        self._timeout = timeout
+        self._append = append
+        self._timeout = config.request_seconds
         self._count = 0
         self._waiting: dict[int, _Waiting] = {}
         self._line: deque[int] = deque()
         self._asked: dict[int, float] = {}
         self._whom = (raft.leader, raft.term)
         self._confirming = 0
+        # Confirmed, and to be answered when a checkpoint has been taken back.
+        self._checkpointed: list[_Confirming] = []
+        self._taken_back: deque[tuple[Term, Index, list[_Confirming]]] = deque()
         self._told: list[tuple[Ticket, int | None]] = []
 
     # -- who asks ----------------------------------------------------------------------------
@@ -180,6 +191,7 @@ class LeaseDesk:
 
     def collect(self, outputs: Outputs, now: float) -> None:
         """Take out of `outputs` what was confirmed for this desk, and answer it."""
+        raft = self._raft
         if self._confirming:
             outputs.resolved = [each for each in outputs.resolved if not self._takes_back(each[0])]
             readable, outputs.readable = outputs.readable, []
@@ -189,9 +201,33 @@ class LeaseDesk:
                     self._answer(ticket, now)
                 else:
                     outputs.readable.append(ticket)
+        taken_back = self._taken_back
+        while taken_back and taken_back[0][1] <= raft.log.applied:
+            term, _, confirmed = taken_back.popleft()
+            if term == raft.term:
+                for each in confirmed:
+                    self._answer(each, now)
+        if self._checkpointed:
+            self._take_back(outputs)
         if self._told:
             outputs.leases, self._told = self._told, []
-        self.busy = bool(self._waiting or self._confirming)
+        self.busy = bool(self._waiting or self._confirming or taken_back)
+
+    def _take_back(self, outputs: Outputs) -> None:
+        """Let the log say that leases which are to be renewed have their full time again."""
+        confirmed, self._checkpointed = self._checkpointed, []
+        request = messages.LeaseCheckpointRequest()
+        for lease in dict.fromkeys(each.lease for each in confirmed):
+            request.checkpoints.add(ID=lease)
+        raft = self._raft
+        if self._append(CommandKind.LEASE_CHECKPOINT, [request.SerializeToString()]):
+            self._taken_back.append((raft.term, raft.log.last, confirmed))
+            outputs.more = True  # the batch of this step has been cut
+            return
+        # Leadership moves: own questions go to whoever leads next, others' members ask again.
+        for each in confirmed:
+            if each.member == raft.me and self._asked.pop(each.context, None) is not None:
+                self._line.append(each.context)
 
     def _takes_back(self, ticket: Ticket) -> bool:
         mine = isinstance(ticket, _Confirming)
@@ -203,6 +239,9 @@ class LeaseDesk:
         if not self._lessor.primary:
             return
         member, context, lease, renew = confirmed
+        if renew and self._lessor.is_checkpointed(lease):
+            self._checkpointed.append(confirmed)
+            return
         seconds = self._seconds(lease, now, renew=renew)
         raft = self._raft
         if member == raft.me:
@@ -219,4 +258,5 @@ class LeaseDesk:
             except EtcdError:
                 return None
         found = self._lessor.time_to_live(lease, now)
-        return None if found is None else max(0, int(found[1]))
+        # One that is over waits to be revoked: it is not renewed, and has no time to tell of.
+        return int(found[1]) if found is not None and found[1] > 0 else None

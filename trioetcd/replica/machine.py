@@ -36,7 +36,12 @@ def assemble(space: Space, recovered: Recovered, config: ReplicaConfig) -> Machi
         compact_revision=recovered.compact_revision,
     )
     # etcd: a lease shorter than an election and a half could die of a change of leaders.
-    lessor = Lessor(space, epoch=epoch, ttl_min=ceil(1.5 * config.election_seconds))
+    lessor = Lessor(
+        space,
+        epoch=epoch,
+        ttl_min=ceil(1.5 * config.election_seconds),
+        checkpoint_seconds=config.checkpoint_seconds,
+    )
     alarms = Alarms(space, epoch=epoch)
     membership = Membership(space, epoch=epoch)
     applier = Applier(space=space, store=store, lessor=lessor, alarms=alarms, membership=membership)

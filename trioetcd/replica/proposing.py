@@ -8,6 +8,7 @@ entry is applied here.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from trioetcd.cluster import CONF_CHANGES, MEMBER_ATTRIBUTES, Membership, attributes_command
 from trioetcd.errors import (
@@ -224,12 +225,30 @@ class Proposing:
         under_way = max(log.last - log.applied, len(self._pending.waiting))
         return max(0, config.proposals_max - under_way)
 
-    def propose_own(self, kind: int, payload: bytes) -> None:
-        """Take a command of this member's own, for which nobody waits and no bound holds."""
+    def append_own(self, kind: int, payloads: Sequence[bytes]) -> bool:
+        """Append a leader's own commands, for which no bound holds, to its log and to no other's.
+
+        Returns:
+            Whether that could be done; if not, it is as if they had never been.
+        """
+        raft = self._raft
+        if raft.role != Role.LEADER or self.stopped:
+            return False
+        datas = [self._own(kind, payload) for payload in payloads]
+        if not raft.propose(datas):
+            return False
+        self.waiting_bytes += sum(map(len, datas))
+        return True
+
+    def _own(self, kind: int, payload: bytes) -> bytes:
         pending = self._pending
         pending.counter += 1
         head = HEAD.pack(COMMAND_FORMAT, kind, self._member_id, self._boot, pending.counter)
-        data = head + payload
+        return head + payload
+
+    def propose_own(self, kind: int, payload: bytes) -> None:
+        """Take a command of this member's own, for which nobody waits and no bound holds."""
+        data = self._own(kind, payload)
         if self._raft.propose([data]) and self._raft.role == Role.LEADER:
             self.waiting_bytes += len(data)
 

@@ -63,7 +63,6 @@ from trioetcd.replica.reads import Reads
 from trioetcd.replica.rows import Recovered
 from trioetcd.replica.state_cut import SnapshotMeta, StateCut, after_epoch
 from trioetcd.replica.statistics import ReplicaStatistics
-from trioetcd.statemachine import CommandKind
 from trioetcd.values import Index, MemberID, Term
 
 __all__ = ["Replica"]
@@ -135,12 +134,13 @@ class Replica:
         )
         self._proposing = Proposing(self._raft, self.membership, self._pending, config, boot=boot)
         self._reads = Reads(timeout=config.request_seconds, boot=boot)
-        self._desk = LeaseDesk(self._raft, self.lessor, self._reads, timeout=config.request_seconds)
+        append = self._proposing.append_own
+        self._desk = LeaseDesk(self._raft, self.lessor, self._reads, append, config)
         self._peering = Peering(
             self._raft, self.membership, self._proposing, self._desk, config, boot=boot, now=now
         )
         self._installing = Installing(self.space, self._raft, recovered.epoch)
-        self._lease_keeper = LeaseKeeper(self.lessor)
+        self._lease_keeper = LeaseKeeper(self._raft, self.lessor, self.alarms, append)
         self._applying = Applying(
             self._raft,
             self.applier,
@@ -150,7 +150,6 @@ class Replica:
             on_empty=self._on_empty_entry,
             on_conf_change=self._on_conf_change,
         )
-        self._leading = False
         self._barriers: list[tuple[int, Ticket]] = []
         self._freeing: list[tuple[bytes, bytes]] = []
         self._now = now
@@ -259,6 +258,8 @@ class Replica:
         if now - self._ticked_at >= self._tick_seconds:
             self._tick(now, outputs)
         self._applying.run(outputs, overdue)
+        if self._lease_keeper.busy and self._lease_keeper.go_on(now):
+            outputs.more = True
         if self.store.compaction.pending:
             self._compact(outputs, overdue)
         if self._installing.untidy and len(self.space.gathering) <= _OVERLAY_ROWS_MAX:
@@ -328,11 +329,7 @@ class Replica:
         self._proposing.expire(now, outputs)
         outputs.resolved.extend(self._reads.expire(now))
         self._desk.expire(now, outputs)
-        # A message of this step may have deposed this member, whose clock then counts no more.
-        leads = raft.role == Role.LEADER and self._log.applied >= raft.term_start
-        if self._leading and leads and not self._proposing.stopped:
-            for request in self._lease_keeper.due(now):
-                self._proposing.propose_own(CommandKind.LEASE_REVOKE, request)
+        self._lease_keeper.tick(now)
 
     # -- leading -----------------------------------------------------------------------------
 
@@ -341,8 +338,7 @@ class Replica:
         if self._raft.role != Role.LEADER or self._log.applied != self._raft.term_start:
             return
         # Only now: whatever earlier leaders proposed about leases has been applied before.
-        self.lessor.promote(self._now, extend=self.config.election_seconds)
-        self._leading = True
+        self._lease_keeper.lead(self._now, self.config.election_seconds)
         self.ready = True
         self._proposing.publish(self._now)
 
@@ -354,9 +350,8 @@ class Replica:
         """Do what is to be done at the end of a step because there are others."""
         self._proposing.go_on(now, outputs)
         self._peering.speak(outputs)
-        if self._leading and self._raft.role != Role.LEADER:
-            self._leading = False
-            self.lessor.demote()
+        if self.lessor.primary and self._raft.role != Role.LEADER:
+            self._lease_keeper.retire()
         if not self.ready:
             self.ready = self._peering.has_caught_up(now)
 

@@ -6,9 +6,12 @@ happens. Here stands which gauge reads what.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from trioetcd.cluster import CLUSTER_VERSION
 from trioetcd.keyrange import KeyRange
 from trioetcd.runtime.metrics import Metrics
+from trioetcd.runtime.prometheus import Counter, Gauge
 from trioetcd.runtime.server import Server
 from trioetcd.schema import messages
 from trioetcd.values import SERVER_VERSION
@@ -22,8 +25,10 @@ def observe(server: Server, metrics: Metrics) -> None:
     """Let the gauges of `metrics` read the state of `server`."""
     replica = server.replica
     store = server.store
+    lessor = server.lessor
     sessions = server.hub.sessions
-    reads = {
+    lessor.note_granted = metrics.debugging_lease_ttl_total.observe
+    reads: dict[Counter | Gauge, Callable[[], float]] = {
         metrics.server_has_leader: lambda: int(bool(replica.leader)),
         metrics.server_is_learner: lambda: int(server.is_learner),
         metrics.server_is_leader: lambda: int(replica.leader == replica.member_id),
@@ -39,14 +44,18 @@ def observe(server: Server, metrics: Metrics) -> None:
         metrics.debugging_mvcc_watch_stream_total: lambda: len(sessions),
         metrics.debugging_mvcc_watcher_total: lambda: sum(each.watchers for each in sessions),
         metrics.debugging_mvcc_slow_watcher_total: lambda: sum(each.lagging for each in sessions),
+        metrics.debugging_lease_granted_total: lambda: lessor.granted_total,
+        metrics.debugging_lease_revoked_total: lambda: lessor.revoked_total,
+        metrics.debugging_lease_renewed_total: lambda: lessor.renewed_total,
+        metrics.debugging_server_lease_expired_total: lambda: lessor.expired_total,
     }
-    for gauge, read in reads.items():
-        gauge.read = read
+    for series, read in reads.items():
+        series.read = read
     alarms = metrics.debugging_server_alarms
 
     def count_alarms() -> None:
-        for series in alarms.series.values():
-            series.value = 0  # as with etcd, an alarm that was raised once stays in the list
+        for each in alarms.series.values():
+            each.value = 0  # as with etcd, an alarm that was raised once stays in the list
         for kind, member in server.alarms.get():
             alarms.labels(f"{member:x}", messages.AlarmType.Name(kind)).value = 1
 

@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from itertools import accumulate
-from typing import Final, Generic, TypeVar
+from typing import ClassVar, Final, Generic, TypeVar
 
 __all__ = [
     "CONTENT_TYPE",
@@ -67,31 +67,10 @@ def heading(name: str, kind: str, text: str) -> str:
     return f"# HELP {name} {escaped}\n# TYPE {name} {kind}\n"
 
 
-class Counter:
-    """A number that only grows: add to `value`."""
+class _Number:
+    """A family of one number: set `value`, or let `read` say it at every scrape."""
 
-    kind: Final = "counter"
-    __slots__ = ("name", "sample", "text", "value")
-
-    def __init__(self, name: str, text: str, labels: str = "") -> None:
-        self.name = name
-        self.text = text
-        self.sample = f"{name}{labels} "
-        self.value: float = 0
-
-    def render_samples(self) -> str:
-        """Write the series' line."""
-        return f"{self.sample}{self.value}\n"
-
-    def render(self) -> str:
-        """Write the family of this one series."""
-        return heading(self.name, self.kind, self.text) + self.render_samples()
-
-
-class Gauge:
-    """A number that goes up and down: set `value`, or let `read` say it at every scrape."""
-
-    kind: Final = "gauge"
+    kind: ClassVar[str]
     __slots__ = ("name", "read", "sample", "text", "value")
 
     def __init__(self, name: str, text: str, labels: str = "") -> None:
@@ -110,6 +89,20 @@ class Gauge:
     def render(self) -> str:
         """Write the family of this one series."""
         return heading(self.name, self.kind, self.text) + self.render_samples()
+
+
+class Counter(_Number):
+    """A number that only grows: add to `value`."""
+
+    kind = "counter"
+    __slots__ = ()
+
+
+class Gauge(_Number):
+    """A number that goes up and down."""
+
+    kind = "gauge"
+    __slots__ = ()
 
 
 class Histogram:

@@ -30,6 +30,8 @@ __all__ = [
     "header_prefix",
     "kv_field",
     "lease_body",
+    "lease_key",
+    "lease_status",
     "range_response",
     "range_response_pieces",
     "range_stream_response",
@@ -208,6 +210,17 @@ def txn_body(response_op_fields: Sequence[bytes], *, succeeded: bool) -> bytes:
 def lease_body(lease: int, ttl: int) -> bytes:
     """Encode a LeaseGrantResponse or LeaseKeepAliveResponse without header."""
     return _integer(b"\x10", lease) + _integer(b"\x18", ttl)
+
+
+def lease_status(lease: int) -> bytes:
+    """Encode one lease as field 2 of LeaseLeasesResponse."""
+    status = _integer(b"\x08", lease)
+    return b"\x12%b%b" % (_LAST[len(status)], status)
+
+
+def lease_key(key: bytes) -> bytes:
+    """Encode one key as field 5 of LeaseTimeToLiveResponse."""
+    return b"*%b%b" % (varint(len(key)), key)
 
 
 def delete_event(key: bytes, mod_revision: int) -> bytes:

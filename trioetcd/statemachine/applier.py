@@ -267,7 +267,7 @@ class Applier:
                 break
             start = keys[-1] + b"\0"
             yield
-        lessor.forget(lease)
+        lessor.forget(lease, self.now)
         self._commit(change)
         return self._store.revision, b""
 

@@ -112,6 +112,7 @@ class Scenario:
     slices_per_step: int
     compaction_rows: int
     flush_millis: int
+    checkpoint_millis: int
     disk_micros: int
     delay_micros: int
     clients: int
@@ -147,6 +148,7 @@ class Scenario:
             flush_seconds=self.flush_millis / 1000,
             slices_per_step=self.slices_per_step,
             compaction_rows=self.compaction_rows,
+            checkpoint_seconds=self.checkpoint_millis / 1000,
         )
 
     def describe(self) -> str:
@@ -208,6 +210,7 @@ def draw(
         slices_per_step=sized("slices_per_step", 4, 1, 2),
         compaction_rows=sized("compaction_rows", 256, 2, 16),
         flush_millis=sized("flush_millis", 10, 1, 100),
+        checkpoint_millis=choose("checkpoint", 400, 1000, 300_000),
         disk_micros=choose("disk", 300, 1000, 1000, 5000),
         delay_micros=choose("delay", 100, 500, 500, 5000),
         clients=choose("clients", 3, 5, 8),

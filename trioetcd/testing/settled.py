@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from trioetcd.mvcc.layout import META, META_SIZE
 from trioetcd.ports import Row
 from trioetcd.replica import Replica
@@ -67,9 +69,9 @@ def _check_model(replica: Replica, model: Model) -> None:
     require(counted == len(keys), "the directory counts {} keys of {}", counted, len(keys))
     leases = sorted(int.from_bytes(key, "big") for key, _ in table(replica, b"L"))
     require(leases == sorted(model.leases), "leases {}", leases)
-    require(leases == sorted(replica.lessor.leases()), "the lessor knows other leases than rows")
+    require(leases == sorted(replica.lessor), "the lessor knows other leases than rows")
     for lease in leases:
-        attached = replica.lessor.keys(lease)
+        attached = replica.lessor.keys_from(lease, b"", sys.maxsize)
         require(attached == model.attached(lease), "on lease {} are {}", lease, attached)
 
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from random import Random
 from typing import Final, Protocol
 
-from trioetcd.errors import EtcdError
 from trioetcd.mvcc import WatchHub
 from trioetcd.replica import (
     Envelope,
     Input,
+    LeaseAsked,
     Outputs,
     Persisted,
     Proposal,
@@ -277,10 +277,10 @@ class SimMember:
                 else:
                     self._reads.append(operation)
                     self._ask_step()
+            case KeepAlive(lease):
+                self.put_in(LeaseAsked(operation, lease, renew=True))
             case _:
-                # Leadership is confirmed by a read before a lease is renewed.
-                self._reads.append(operation)
-                self._ask_step()
+                raise AssertionError(operation)
         return True
 
     def receive(self, envelopes: list[Envelope]) -> None:
@@ -408,6 +408,8 @@ class SimMember:
         for ticket in outputs.readable:
             assert isinstance(ticket, Operation)
             self._read(ticket)
+        for ticket, seconds in outputs.leases:
+            self._answer(ticket, Result(Status.DONE if seconds else Status.ERROR, seconds or 0))
         if self.boots != boot or self.replica is None:
             return
         if outputs.expelled:
@@ -455,12 +457,6 @@ class SimMember:
         match operation.ask:
             case Read(request, _):
                 result = read_range(replica, query_of(request))
-            case KeepAlive(lease):
-                try:
-                    seconds = replica.lessor.renew(lease, self.clock())
-                    result = Result(Status.DONE, seconds)
-                except EtcdError as error:
-                    result = Result(Status.ERROR, error=error.row.name)
             case _:
                 raise AssertionError(operation)
         self._answer(operation, result)
