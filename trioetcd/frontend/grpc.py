@@ -8,7 +8,6 @@ the disk at the end of the driver's. Only streams (watch, keep-alive) have tasks
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from time import perf_counter
@@ -19,11 +18,12 @@ import trio
 from trioetcd.api.context import StreamHandler
 from trioetcd.api.router import Router
 from trioetcd.errors import DEADLINE_EXCEEDED, STOPPED, Code, EtcdError, unread
+from trioetcd.frontend.call_stream import CallStream
 from trioetcd.frontend.http import HttpDoor
 from trioetcd.runtime.metrics import MethodCalls, Metrics
 from trioetcd.schema import messages
 from trioetcd.transport.streams import ByteStream
-from trioetcd.wire import GrpcServer, Head, Limits, RemoteProtocolError, frame, grpc
+from trioetcd.wire import GrpcServer, Head, Limits, RemoteProtocolError, grpc
 from trioetcd.wire.grpc import ServerEvent
 
 __all__ = ["GrpcConnection", "Turns"]
@@ -88,7 +88,7 @@ class GrpcConnection:
         self._codec = GrpcServer(streaming=router.announced, limits=limits, note=router.note)
         # With more than this behind its window a stream waits until it is told of as drained.
         self.backlog_bytes_max = limits.backlog_high_bytes
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, CallStream] = {}
         self._deadlines: dict[int, float] = {}
         self._parked = trio.Event()
         self._unparked = trio.Event()
@@ -395,8 +395,8 @@ class GrpcConnection:
 
     # Streams
 
-    def _open(self, call: int, head: Head, handler: StreamHandler) -> _Stream:
-        stream = _Stream(self, call)
+    def _open(self, call: int, head: Head, handler: StreamHandler) -> CallStream:
+        stream = CallStream(self, call)
         self._streams[call] = stream
         if self._draining:
             stream.stop()  # it was on its way when the client was told
@@ -404,7 +404,7 @@ class GrpcConnection:
         self._nursery.start_soon(self._serve_stream, stream, head, handler)
         return stream
 
-    async def _serve_stream(self, stream: _Stream, head: Head, handler: StreamHandler) -> None:
+    async def _serve_stream(self, stream: CallStream, head: Head, handler: StreamHandler) -> None:
         call = stream.call
         code, text = Code.OK, ""
         try:
@@ -447,64 +447,3 @@ class GrpcConnection:
         self._codec.send_messages(call, framed)
         self.flush()
         return self._codec.backlog(call)
-
-
-INBOX_MESSAGES_MAX: Final = 256
-"""With more requests of a stream waiting its client gets no more window."""
-
-
-class _Stream:
-    """A call with many messages, as handlers see it (`api.context.MessageStream`)."""
-
-    def __init__(self, connection: GrpcConnection, call: int) -> None:
-        self.call = call
-        self.scope = trio.CancelScope()
-        self.drained = trio.Event()
-        self.stopped = False
-        self._connection = connection
-        self._inbox: deque[bytes] = deque()
-        self._ended = False
-        self._arrived = trio.Event()
-        self._held = False
-
-    def deliver(self, message: bytes) -> None:
-        """Take a message of the client."""
-        self._inbox.append(message)
-        self._arrived.set()
-        if len(self._inbox) > INBOX_MESSAGES_MAX and not self._held:
-            self._held = True
-            self._connection.hold(self.call)
-
-    def half_close(self) -> None:
-        """Note that the client will send no more."""
-        self._ended = True
-        self._arrived.set()
-
-    def stop(self) -> None:
-        """End the stream because the member stops."""
-        self.stopped = True
-        self.scope.cancel()
-
-    async def receive(self) -> bytes | None:
-        """Give the next message, or None after the last."""
-        while not self._inbox:
-            if self._ended:
-                return None
-            self._arrived = trio.Event()
-            await self._arrived.wait()
-        await trio.lowlevel.checkpoint()
-        message = self._inbox.popleft()
-        if self._held and len(self._inbox) < INBOX_MESSAGES_MAX // 2:
-            self._held = False
-            self._connection.release(self.call)
-        return message
-
-    async def send(self, messages_: list[bytes], /) -> None:
-        """Send messages; returns when little enough is behind the client's window."""
-        self.drained = trio.Event()
-        connection = self._connection
-        framed = b"".join([frame(message) for message in messages_])
-        if connection.send_framed(self.call, framed) > connection.backlog_bytes_max:
-            await self.drained.wait()
-        await connection.wait_unparked()
-        await trio.lowlevel.checkpoint()
