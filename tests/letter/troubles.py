@@ -18,6 +18,8 @@ __all__ = ["play"]
 
 PUT = m.PutRequest(key=b"k", value=b"v")
 RANGE = m.RangeRequest(key=b"k")
+LOCAL = m.RangeRequest(key=b"k", serializable=True)
+WATCH = m.WatchRequest(create_request=m.WatchCreateRequest(key=b"k"))
 ATTEMPTS = 10
 NOTICED = "peer became inactive"
 NOTICE_SECONDS = 20.0
@@ -134,6 +136,9 @@ class _Scene:
             "Cluster/MemberUpdate": caller.ask("Cluster/MemberUpdate", update),
         }
         keep_alive = caller.open("Lease/LeaseKeepAlive", m.LeaseKeepAliveRequest(ID=1))
+        for rpc, request in {"KV/Range": LOCAL, "Watch/Watch": WATCH}.items():
+            said = leader.say(rpc, request, [("hasleader", "true")])
+            results[rpc, "nobody leads, and it wants that"] = said
         for rpc, asked in leaderless.items():
             results[rpc, "nobody leads"] = asked.said()
         results["Lease/LeaseKeepAlive", "nobody leads"] = keep_alive.next()[0]

@@ -14,7 +14,7 @@ __all__ = ["main"]
 
 _ELSEWHERE: Final = {
     "gateway": "trioetcd has no TCP gateway; a TCP load balancer such as HAProxy does its work",
-    "grpc-proxy": "trioetcd has no gRPC proxy yet; clients connect to the members themselves",
+    "grpc-proxy": "trioetcd has no gRPC proxy; clients connect to the members themselves",
 }
 
 

@@ -81,6 +81,11 @@ def not_found() -> HttpAnswer:
     return _error(404, b"404 page not found")
 
 
+def no_profiler() -> HttpAnswer:
+    """Answer whoever looks for Go's profiler."""
+    return _error(404, b"trioetcd has no pprof; py-spy shows what a running member does")
+
+
 def not_allowed() -> HttpAnswer:
     """Answer a method other than GET."""
     status, headers, body = _error(405, b"Method Not Allowed")
@@ -166,7 +171,7 @@ def answer(condition: Condition, method: str, path: str, query: str) -> HttpAnsw
         return _health(condition, options) if method == "GET" else not_allowed()
     asked = _asked(path, options)
     if asked is None:
-        return not_found()
+        return no_profiler() if path.startswith("/debug/pprof") else not_found()
     if method != "GET":
         return not_allowed()
     return _checked(condition, *asked, verbose="verbose" in options)

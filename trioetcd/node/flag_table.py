@@ -108,64 +108,64 @@ advertise-client-urls urls https://localhost:2379 works
 discovery-token string - refused
     @ discovery-config.token
     Token of a discovery service.
-    ! discovery does not work yet; list the members in --initial-cluster
+    ! trioetcd asks no discovery service; list the members in --initial-cluster
 discovery-endpoints list - refused
     @ discovery-config.client.endpoints
     Endpoints of a discovery service.
-    ! discovery does not work yet; list the members in --initial-cluster
+    ! trioetcd asks no discovery service; list the members in --initial-cluster
 discovery-dial-timeout duration 2s idle
     @ discovery-config.client.dial-timeout
     Dial timeout towards a discovery service.
-    ! discovery does not work yet
+    ! trioetcd asks no discovery service
 discovery-request-timeout duration 5s idle
     @ discovery-config.client.request-timeout
     Request timeout towards a discovery service.
-    ! discovery does not work yet
+    ! trioetcd asks no discovery service
 discovery-keepalive-time duration 2s idle
     @ discovery-config.client.keepalive-time
     Ping interval towards a discovery service.
-    ! discovery does not work yet
+    ! trioetcd asks no discovery service
 discovery-keepalive-timeout duration 6s idle
     @ discovery-config.client.keepalive-timeout
     Ping timeout towards a discovery service.
-    ! discovery does not work yet
+    ! trioetcd asks no discovery service
 discovery-insecure-transport bool true idle
     @ discovery-config.client.secure.insecure-transport
     Talk to a discovery service in plain text.
-    ! discovery does not work yet
+    ! trioetcd asks no discovery service
 discovery-insecure-skip-tls-verify bool false idle
     @ discovery-config.client.secure.insecure-skip-tls-verify
     Do not verify a discovery service's certificate.
-    ! discovery does not work yet
+    ! trioetcd asks no discovery service
 discovery-cert string - idle
     @ discovery-config.client.secure.cert
     Certificate shown to a discovery service.
-    ! discovery does not work yet
+    ! trioetcd asks no discovery service
 discovery-key string - idle
     @ discovery-config.client.secure.key
     Key of --discovery-cert.
-    ! discovery does not work yet
+    ! trioetcd asks no discovery service
 discovery-cacert string - idle
     @ discovery-config.client.secure.cacert
     CA of a discovery service.
-    ! discovery does not work yet
+    ! trioetcd asks no discovery service
 discovery-user string - idle
     @ discovery-config.client.auth.username
     User at a discovery service.
-    ! discovery does not work yet
+    ! trioetcd asks no discovery service
 discovery-password string - idle
     @ discovery-config.client.auth.password
     Password at a discovery service.
-    ! discovery does not work yet
+    ! trioetcd asks no discovery service
 discovery-fallback string exit idle
     What to do when discovery fails; `exit` is the only word left.
-    ! discovery does not work yet
+    ! trioetcd asks no discovery service
 discovery-srv string - refused
     DNS domain whose SRV records list the members.
-    ! discovery does not work yet; list the members in --initial-cluster
+    ! trioetcd asks no discovery service; list the members in --initial-cluster
 discovery-srv-name string - refused
     Suffix of the SRV records' service name.
-    ! discovery does not work yet; list the members in --initial-cluster
+    ! trioetcd asks no discovery service; list the members in --initial-cluster
 discovery string - removed
     URL of a v2 discovery service.
     ! v2 discovery ended with etcd 3.5; list the members in --initial-cluster
@@ -280,7 +280,7 @@ auth-token-ttl uint 300 idle
 [Profiling and monitoring]
 enable-pprof bool false idle
     Serve /debug/pprof.
-    ! Go's profiler has no counterpart here
+    ! pprof is Go's profiler; py-spy shows what a running member does
 metrics basic|extensive basic works
     How much /metrics tells; extensive adds histograms of the calls.
 listen-metrics-urls urls - works
@@ -309,19 +309,19 @@ warning-unary-request-duration duration 300ms idle
 [Tracing]
 enable-distributed-tracing bool false idle
     Send OpenTelemetry spans.
-    ! spans are not sent yet
+    ! trioetcd sends no OpenTelemetry spans; its numbers are under /metrics
 distributed-tracing-address string localhost:4317 idle
     Where spans are sent.
-    ! spans are not sent yet
+    ! trioetcd sends no OpenTelemetry spans; its numbers are under /metrics
 distributed-tracing-service-name string etcd idle
     Service name in spans.
-    ! spans are not sent yet
+    ! trioetcd sends no OpenTelemetry spans; its numbers are under /metrics
 distributed-tracing-instance-id string - idle
     Instance id in spans.
-    ! spans are not sent yet
+    ! trioetcd sends no OpenTelemetry spans; its numbers are under /metrics
 distributed-tracing-sampling-rate int 0 idle
     Spans per million calls.
-    ! spans are not sent yet
+    ! trioetcd sends no OpenTelemetry spans; its numbers are under /metrics
 
 [Features]
 corrupt-check-time duration 12h works
