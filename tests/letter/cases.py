@@ -558,6 +558,10 @@ TROUBLES: Final[dict[tuple[str, str], ErrorRow | Said]] = {
     ("KV/Range", "the majority is lost meanwhile"): errors.TIMEOUT,
     ("Maintenance/MoveLeader", "to who stands still"): errors.TIMEOUT_LEADER_TRANSFER,
     ("KV/Put", "nobody leads"): errors.NO_LEADER,
+    ("Maintenance/Status", "nobody leads"): (
+        "OK",
+        f"{errors.NO_LEADER.text}, memberID:1 alarm:NOSPACE",
+    ),
     ("Cluster/MemberUpdate", "nobody leads"): errors.NO_LEADER,
     ("Lease/LeaseKeepAlive", "nobody leads"): errors.NO_LEADER,
     ("KV/Range", "its client's time is up"): errors.DEADLINE_EXCEEDED,

@@ -30,7 +30,7 @@ class Stage:
     member: Member
     caller: Caller
     others: tuple[Stage, ...] = ()
-    results: dict[Hashable, tuple[str, ...]] = field(default_factory=dict)
+    results: dict[Hashable, Said] = field(default_factory=dict)
 
     @classmethod
     def of(cls, member: Member, *others: Stage) -> Stage:
@@ -43,8 +43,7 @@ class Stage:
 
     def told(self, what: Hashable) -> Said:
         """Give one of the results."""
-        code, text = self.results[what]
-        return code, text
+        return self.results[what]
 
     def raw(self) -> Raw:
         """Open a connection whose bytes are ours."""
