@@ -39,7 +39,7 @@ EXPIRY_SECONDS: Final = 0.1
 
 
 SILENCE_LOOKS: Final = 10
-"""Silent clients are looked at so often in the shorter of the times that they have."""
+"""Silent clients are looked at so often, at most, in the shorter of the times that they have."""
 
 LOOKS_MAX: Final = 1000
 """So many of them at a time."""
@@ -170,7 +170,7 @@ class Frontend:
         if shorter <= 0:
             return
         while True:
-            await trio.sleep(shorter / SILENCE_LOOKS)
+            await trio.sleep(max(shorter / SILENCE_LOOKS, EXPIRY_SECONDS))
             for at, connection in enumerate(list(self._connections), 1):
                 connection.ask_silent(self._server.now())
                 if not at % LOOKS_MAX:
