@@ -143,29 +143,42 @@ class Channel:
         Raises:
             EtcdError: the server refuses; nothing was changed.
             OutcomeUnknownError: it may have been done or not, or be done yet.
-            UnansweredError: it was not answered, and changes nothing.
+            UnansweredError: it was not answered, and changed nothing.
         """
         path, made = PATHS[type(request)]
         assert made is answer
         data = request.SerializeToString()
         began = time.monotonic()
+        asked = False
         with trio.move_on_after(seconds):
             while True:
-                message = await self._try(path, data, seconds, repeatable=repeatable, label=label)
+                asked = False
+                connection = await self._next()
+                asked = True
+                message = await self._try(
+                    connection, path, data, seconds, repeatable=repeatable, label=label
+                )
                 if message is not None:
                     self._record.latencies[label].append(time.monotonic() - began)
                     return answer.FromString(message)
                 await trio.sleep(self._chance.uniform(*RETRY_SECONDS))
         self._record.failures[label] += 1
-        if repeatable:
+        if repeatable or not asked:
             raise UnansweredError(f"{label}: no answer within {seconds} s")
+        self._record.counts["in doubt: no answer"] += 1
         raise OutcomeUnknownError(f"{label}: no answer within {seconds} s")
 
     async def _try(
-        self, path: str, data: bytes, seconds: float, *, repeatable: bool, label: str
+        self,
+        connection: Connection,
+        path: str,
+        data: bytes,
+        seconds: float,
+        *,
+        repeatable: bool,
+        label: str,
     ) -> bytes | None:
         """Ask once; None says that it should be asked again."""
-        connection = await self._next()
         sent = False
         try:
             call = connection.call(path, metadata=TRACE, timeout=seconds)
@@ -182,6 +195,7 @@ class Channel:
             if not sent or repeatable:
                 return None
             self._record.failures[label] += 1
+            self._record.counts["in doubt: disconnected"] += 1
             raise OutcomeUnknownError(str(error)) from error
         except EtcdError as error:
             if repeatable and error.code is Code.UNAVAILABLE:
@@ -191,6 +205,7 @@ class Channel:
                 raise UnansweredError(f"{label}: {error}") from error
             if not repeatable and leaves_open(error):
                 self._record.failures[label] += 1
+                self._record.counts[f"in doubt: {error}"] += 1
                 raise OutcomeUnknownError(str(error)) from error
             raise
         return message

@@ -51,7 +51,7 @@ class Compactor:
             try:
                 if await self._claim():
                     await self._compact(self._target)
-            except (EtcdError, OutcomeUnknownError):
+            except (EtcdError, OutcomeUnknownError, UnansweredError):
                 self._record.counts["compactions that failed"] += 1
 
     async def _claim(self) -> bool:
@@ -64,6 +64,9 @@ class Compactor:
             answer = await self._storage.channel.ask(
                 "compact claim", request, messages.TxnResponse, repeatable=False
             )
+        except UnansweredError:
+            self._record.claims.remove(claim)
+            raise
         except EtcdError as error:
             self._record.flaws.append(f"a claim to compact was refused: {error}")
             raise

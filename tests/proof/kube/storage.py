@@ -323,6 +323,7 @@ class Storage:
 
         Raises:
             EtcdError: refused.
+            UnansweredError: it was not written.
             OutcomeUnknownError: it may be there or not.
         """
         lease = await self._lease(key, seconds)
@@ -346,6 +347,7 @@ class Storage:
 
         Raises:
             EtcdError: refused.
+            UnansweredError: it was not written.
             OutcomeUnknownError: it may be written or not.
         """
         state = cached or await self._current(key)
@@ -406,6 +408,9 @@ class Storage:
         write.invoked = now()
         try:
             answer = await self.channel.ask(label, request, messages.TxnResponse, repeatable=False)
+        except UnansweredError:
+            self.record.writes.remove(write)
+            raise
         except EtcdError as error:
             self.record.writes.remove(write)
             self.record.counts[f"writes refused: {error}"] += 1
