@@ -13,6 +13,8 @@ import trio.testing
 from tests.api.locks import KV, LOCK, Callers, NoMetadata, Waiting
 from tests.runtime.member import Disk, running
 from trioetcd import errors
+from trioetcd.api.context import Metadata
+from trioetcd.api.own_client import OwnClient
 from trioetcd.errors import Code, EtcdError
 from trioetcd.runtime.departures import Departures
 from trioetcd.schema import messages
@@ -143,7 +145,8 @@ async def test_a_call_for_a_lock_that_is_held_already_does_not_give_it_up() -> N
         lock.scope.cancel()
         await lock.ended.wait()
         disk.release()
-        await found.grant(2)  # whatever was proposed before is done
+        for lease in (2, 3):  # when the second is done, so is what the answer brought about
+            await found.grant(lease)
         assert await found.keys(b"l") == [b"l/1"]
 
 
@@ -190,6 +193,35 @@ async def test_a_place_that_was_lost_and_taken_anew_is_another_place() -> None:
         await found.unlock(b"l/3")
         await again.ended.wait()
         assert again.lock.key == b"l/2"
+
+
+@pytest.mark.parametrize("taken_again", [False, True])
+async def test_a_place_that_is_lost_at_the_last_moment_is_not_given(
+    monkeypatch: pytest.MonkeyPatch, *, taken_again: bool
+) -> None:
+    """The cluster is asked once more before the answer: what is gone by then is no lock."""
+    async with callers() as found:
+        await found.grant(1, 2)
+        await found.lock(b"l", 1).ended.wait()
+        second = found.lock(b"l", 2)
+        await found.wait_queued(b"l", 2)
+        plain = OwnClient.range
+
+        async def late(
+            self: OwnClient, metadata: Metadata, request: messages.RangeRequest
+        ) -> messages.RangeResponse:
+            if request.key == b"l/2":  # nobody is before it any more
+                await found.unlock(b"l/2")
+                if taken_again:
+                    put = messages.PutRequest(key=b"l/2", lease=2)
+                    await found.call(KV + "Put", put)
+            return await plain(self, metadata, request)
+
+        monkeypatch.setattr(OwnClient, "range", late)
+        await found.unlock(b"l/1")
+        await second.ended.wait()
+        assert second.error is not None
+        assert second.error.text == "mutex: session is expired"
 
 
 async def test_compaction_passes_those_who_wait_by() -> None:

@@ -109,9 +109,11 @@ PATIENCE_SECONDS = 120.0
 
 
 @asynccontextmanager
-async def three_nodes(directory: Path) -> AsyncIterator[Three]:
-    """Run three nodes until the block is left."""
-    with trio.fail_after(PATIENCE_SECONDS):
+async def three_nodes(
+    directory: Path, *, seconds: float = PATIENCE_SECONDS
+) -> AsyncIterator[Three]:
+    """Run three nodes until the block is left, for at most so many mock seconds."""
+    with trio.fail_after(seconds):
         async with trio.open_nursery() as outermost:
             three = Three(directory, outermost)
             async with trio.open_nursery() as alive:
