@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import trio
+import trio.testing
 
 from tests.runtime.member import Caller
 from trioetcd.api.router import Router
@@ -110,4 +111,12 @@ class Callers:
         """Wait until so many keys stand in a queue, and those who have them wait or are done."""
         while len(await self.keys(name)) != count:
             await trio.lowlevel.checkpoint()
+        await trio.testing.wait_all_tasks_blocked()
+
+    async def settle(self) -> None:
+        """Wait until all that was begun is done, or waits, and all that this brought about."""
+        for number in range(3):
+            await trio.testing.wait_all_tasks_blocked()
+            # The log is in order: what was proposed before this is done before it.
+            await self.call(KV + "Put", messages.PutRequest(key=b"settled", value=b"%d" % number))
         await trio.testing.wait_all_tasks_blocked()
