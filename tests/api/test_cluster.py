@@ -114,6 +114,25 @@ async def test_hashes_are_told_without_asking_anybody() -> None:
         assert hashed.hash == whole.hash
 
 
+async def test_a_member_hashes_only_what_it_has() -> None:
+    """A revision that is compacted, or has not come to this member yet, is refused as etcd does."""
+    async with started() as (server, _):
+        await fill(server, 5)
+        maintenance = MaintenanceAPI(server)
+        server.store.compact(4)
+        for revision, code, text in (
+            (3, Code.OUT_OF_RANGE, "etcdserver: mvcc: required revision has been compacted"),
+            (99, Code.OUT_OF_RANGE, "etcdserver: mvcc: required revision is a future revision"),
+        ):
+            request = messages.HashKVRequest(revision=revision)
+            assert (code, text) == await refused(maintenance.hash_kv, request)
+        for revision in (4, 5, 0):
+            request = messages.HashKVRequest(revision=revision)
+            told = messages.HashKVResponse.FromString(await call(maintenance.hash_kv, request))
+            assert (server.store.revision, 4) == (told.header.revision, told.compact_revision)
+            assert told.hash_revision == (revision or server.store.revision)
+
+
 BAD = (Code.INVALID_ARGUMENT, "etcdserver: given member URLs are invalid")
 NOT_FOUND = (Code.NOT_FOUND, "etcdserver: member not found")
 NOT_STARTED = (
@@ -227,6 +246,8 @@ async def test_a_learner_answers_status_and_serializable_ranges_only() -> None:
     for handler, request in (
         (ClusterAPI(server).member_list, messages.MemberListRequest()),
         (MaintenanceAPI(server).defragment, messages.DefragmentRequest()),
+        (MaintenanceAPI(server).hash, messages.HashRequest()),
+        (MaintenanceAPI(server).hash_kv, messages.HashKVRequest()),
         (HealthAPI(server).check, messages.HealthCheckRequest()),
         (KVAPI(server).txn, txn),
     ):

@@ -302,6 +302,34 @@ def test_maintenance(etcdctl: Path, pair: Pair) -> None:
         same(etcdctl, pair, command)
 
 
+def test_hashkv(etcdctl: Path, pair: Pair) -> None:
+    """All but the hash itself prints the same: revisions, and why there is none."""
+    for number in range(6):
+        same(etcdctl, pair, f"put k {number}")
+    same(etcdctl, pair, "compaction 4")
+    for command in (
+        "endpoint hashkv",
+        "endpoint hashkv --rev 5",
+        "endpoint hashkv -w json",
+        "endpoint hashkv --rev 6 -w json",
+        "endpoint hashkv --rev 5 -w fields",
+        "endpoint hashkv -w table",
+        "endpoint hashkv --rev 3",
+        "endpoint hashkv --rev 8",
+        "endpoint hashkv --rev 400 -w json",
+    ):
+        printed = [run(etcdctl, server, command.split(" ")) for server in pair]
+        ours, real = (
+            (each.code, re.sub(r'(, |"hash":|"Hash" : |\| )\d+', r"\1N", alike(each.out)), each.err)
+            for each in printed
+        )
+        assert (command, *map(alike, map(str, ours))) == (command, *map(alike, map(str, real)))
+    told = [run(etcdctl, pair[0], ["endpoint", "hashkv", "--rev", "5"]).out for _ in range(2)]
+    same(etcdctl, pair, "put k more")
+    told.append(run(etcdctl, pair[0], ["endpoint", "hashkv", "--rev", "5"]).out)
+    assert len(set(told)) == 1
+
+
 def test_no_certificate(etcdctl: Path, member: ServerProcess) -> None:
     """Without a client certificate nothing is told and nothing is written."""
     environment = member.environment()

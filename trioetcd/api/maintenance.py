@@ -81,6 +81,9 @@ class MaintenanceAPI:
         """HashKV: the hash of the key space at a revision; equal on members that agree.
 
         It is of what this member holds and asks nobody: whoever compares members wants just that.
+
+        Raises:
+            EtcdError: COMPACTED; FUTURE_REVISION, also if this member only lags; a learner refuses.
         """
         request = messages.HashKVRequest.FromString(message)
         server = self._server
