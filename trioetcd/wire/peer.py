@@ -120,6 +120,7 @@ class PeerListener:
         self._reader = FrameReader()
         self._out: list[bytes] = []
         self._state = _GREETING
+        self._frame_bytes_max = self._limits.hello_bytes_max
         self._digest = sha256()
 
     def receive(self, data: bytes) -> None:
@@ -151,13 +152,10 @@ class PeerListener:
             raise
 
     def _next(self) -> Event | None:
-        limits = self._limits
-        early = self._state == _GREETING
-        short = early or (self.hello is not None and self.hello.purpose.asks_hash)
-        data = self._reader.next(limits.hello_bytes_max if short else limits.frame_bytes_max)
+        data = self._reader.next(self._frame_bytes_max)
         if data is None:
             return None
-        if early:
+        if self._state == _GREETING:
             self._state = _ASKED
             greeting = frames.decode_hello(data)
             if isinstance(greeting, Hello):
@@ -167,20 +165,24 @@ class PeerListener:
             return self._piece(data)
         hello = self.hello
         assert hello is not None, "it was welcomed"
-        if hello.purpose.asks_hash:
+        if hello.purpose is not Purpose.MESSAGES:
+            return self._request(data, hello.purpose)
+        return Messages(
+            decode_messages(
+                data, sender=hello.sender, to=hello.receiver, items_max=self._limits.items_max
+            )
+        )
+
+    def _request(self, data: bytes, purpose: Purpose) -> SnapshotHead | HashAsked:
+        """Read the first frame after the welcome where it is to be answered."""
+        if purpose.asks_hash:
             asked = frames.decode_asked(data)
             self._state = _QUESTIONED
             return asked
-        if hello.purpose is Purpose.SNAPSHOT:
-            head = frames.decode_head(data, limits)
-            self._digest.update(data)
-            self._state = _OFFERED
-            return head
-        return Messages(
-            decode_messages(
-                data, sender=hello.sender, to=hello.receiver, items_max=limits.items_max
-            )
-        )
+        head = frames.decode_head(data, self._limits)
+        self._digest.update(data)
+        self._state = _OFFERED
+        return head
 
     def _piece(self, data: bytes) -> SnapshotRows | SnapshotEnd:
         items = decode(data, items_max=self._limits.row_items_max)
@@ -196,6 +198,8 @@ class PeerListener:
         """Agree with the hello."""
         assert self._state == _ASKED and self.hello is not None  # noqa: PT018 # one thought
         assert self.hello.purpose is not Purpose.MEMBERS
+        if not self.hello.purpose.asks_hash:
+            self._frame_bytes_max = self._limits.frame_bytes_max
         self._say(Welcome(boot, version), _WELCOMED)
 
     def tell_members(self, members: Members) -> None:
