@@ -174,6 +174,23 @@ async def test_wires_that_are_cut_before_they_carry_do_not_meet(
             assert await pair.far.receive_some() == b""
 
 
+async def test_wires_that_are_cut_while_they_carry_do_not_meet(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Connections that end in the moment held bytes may go on, one after the other, end alone."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        async with connected(tmp_path / name) as pair:
+            (wire,) = pair.wires.of("a", "b")
+            wire.hold(0)
+            await pair.near.send_all(b"held")
+            with trio.move_on_after(1):
+                await pair.far.receive_some()
+            wire.release()
+            wire.cut()
+            assert await pair.far.receive_some() == b""
+
+
 # -- the disk ---------------------------------------------------------------------------------
 
 

@@ -111,6 +111,7 @@ class Wire:
             target.shutdown(socket.SHUT_WR)
             return False
         while data:
+            await trio.lowlevel.checkpoint_if_cancelled()  # for the same reason
             await trio.lowlevel.wait_writable(target)
             data = data[target.send(data) :]
         return True
