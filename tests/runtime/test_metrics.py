@@ -8,10 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.runtime.member import running
 from trioetcd.errors import Code
 from trioetcd.runtime.metrics import CODE_NAMES, Metrics
+from trioetcd.runtime.observation import observe
 from trioetcd.runtime.prometheus import Counter, Gauge, Histogram, Labelled
-from trioetcd.schema import METHODS
+from trioetcd.schema import METHODS, messages
 
 _HELP = re.compile(r"# HELP ([a-z_]+) (\S.*)")
 _TYPE = re.compile(r"# TYPE ([a-z_]+) (counter|gauge|histogram)")
@@ -232,3 +234,20 @@ def test_the_table_is_frozen() -> None:
     """No family can be replaced by accident."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         Metrics().mvcc_put_total = Counter("c", "C.")  # type: ignore[misc] # the point of it
+
+
+async def test_alarms_are_told_at_every_scrape() -> None:
+    """An alarm is 1 under its member and type while it is raised, 0 after it was cleared (etcd)."""
+    async with running() as server:
+        observe(server, server.metrics)
+        alarms = server.metrics.debugging_server_alarms
+        assert alarms.render() == ""
+        server.alarms.activate(messages.CORRUPT, 0xAB)
+        server.alarms.activate(messages.CORRUPT, 0)
+        series = 'etcd_debugging_server_alarms{server_id="ab",alarm_type="CORRUPT"} '
+        assert f"{series}1\n" in alarms.render()
+        assert f"{series}1\n" in alarms.render()
+        server.alarms.deactivate(messages.CORRUPT, 0xAB)
+
+        assert f"{series}0\n" in alarms.render()
+        assert 'server_id="0",alarm_type="CORRUPT"} 1\n' in alarms.render()
