@@ -133,6 +133,15 @@ def test_feature_gates_that_work_are_not_warned_of(line: str) -> None:
     assert () == parse([f"--feature-gates={line}"], {}).warnings
 
 
+def test_progress_is_told_no_more_often_than_etcd_tells_it() -> None:
+    """An interval below 100 ms is raised, with a warning; none at all is the default."""
+    for text, seconds in (("10ms", 0.1), ("100ms", 0.1), ("1s", 1.0), ("0s", 600.0)):
+        config = parse([f"--watch-progress-notify-interval={text}"], {})
+        assert seconds == config.progress_seconds
+        raised = [each for each in config.warnings if "progress" in each]
+        assert len(raised) == (text == "10ms")
+
+
 def test_who_needs_a_certificate_follows_from_the_flags() -> None:
     """A trusted CA, or a CA made here, makes certificates required; --auto-tls alone does not."""
     for line, required in (

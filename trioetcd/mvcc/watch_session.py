@@ -278,9 +278,13 @@ class WatchSession:
         self._progress_due = now + self._progress_seconds
         hub = self._hub
         for watcher in self._watchers.values():
+            if self.congested:
+                break  # who does not read what there is need not be told that there was no more
             if not watcher.progress or watcher.state != SYNCED or self._is_early(watcher):
                 continue
-            if self._tick not in {watcher.tick, hub.group_of(watcher).tick}:
+            group = hub.group_of(watcher)
+            # What is sent to one kind of watch need not concern the others of its interval.
+            if len(group.kinds) > 1 or self._tick not in {watcher.tick, group.tick}:
                 self._send(watch_control(self._header(hub.revision), watcher.id))
         self._tick += 1
 

@@ -188,7 +188,7 @@ class Node:
                     request_bytes_max=config.max_request_bytes,
                     txn_operations_max=config.max_txn_ops,
                     quota_bytes=config.quota_bytes,
-                    progress_seconds=config.watch_progress_notify_interval,
+                    progress_seconds=config.progress_seconds,
                     strict_reconfig_check=config.strict_reconfig_check,
                     learners_max=config.max_learners,
                 ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from trioetcd.url import Url
 
@@ -15,6 +16,10 @@ __all__ = ["Config", "Members"]
 
 Members = tuple[tuple[str, tuple[Url, ...]], ...]
 """The members of --initial-cluster: name and peer URLs, sorted by name."""
+
+PROGRESS_SECONDS: Final = 600.0
+PROGRESS_SECONDS_MIN: Final = 0.1
+"""Quiet watches are told of progress no more often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +221,13 @@ class Config:
         if self.quota_backend_bytes == 0:
             return 2 * 1024 * 1024 * 1024
         return max(self.quota_backend_bytes, 0)
+
+    @property
+    def progress_seconds(self) -> float:
+        """The time between two progress notifications of a watch; as etcd has it."""
+        if self.watch_progress_notify_interval <= 0:
+            return PROGRESS_SECONDS
+        return max(self.watch_progress_notify_interval, PROGRESS_SECONDS_MIN)
 
     @property
     def heartbeat_seconds(self) -> float:

@@ -40,6 +40,8 @@ def validate(config: Config) -> tuple[str, ...]:
     warnings += _check_plaintext(config)
     warnings += _check_client_tls(config)
     warnings += _check_peer_tls(config)
+    if 0 < config.watch_progress_notify_interval < config.progress_seconds:
+        warnings.append("--watch-progress-notify-interval is raised to its minimum, 100ms")
     if config.name == FLAGS["name"].default and len(config.members) > 1:
         warnings.append("--name is left at its default; give every member a name of its own")
     return tuple(warnings)

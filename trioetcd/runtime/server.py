@@ -24,6 +24,7 @@ from trioetcd.runtime.cursors import Cursors
 from trioetcd.runtime.disk_space import SIZE_SECONDS, DiskSpace
 from trioetcd.runtime.driver import Driver
 from trioetcd.runtime.metrics import Metrics
+from trioetcd.runtime.progress import tell_progress, with_jitter
 from trioetcd.runtime.transfers import Transfers
 from trioetcd.runtime.waiter import Waiter
 from trioetcd.runtime.watch_feed import WatchStream, feed
@@ -273,7 +274,7 @@ class Server:
                 self.header,
                 wake=wake,
                 fragment_bytes=self.limits.request_bytes_max + 512 * 1024,
-                progress_seconds=self.limits.progress_seconds,
+                progress_seconds=with_jitter(self.limits.progress_seconds, self._entropy.bits),
             )
 
         await feed(stream, make)
@@ -296,6 +297,7 @@ class Server:
             nursery.start_soon(self.cursors.run)
             nursery.start_soon(self.disk.run)
             nursery.start_soon(self._housekeeping)
+            nursery.start_soon(tell_progress, self.hub, self.now, self.limits.progress_seconds)
             while not self.replica.ready:
                 await self.driver.wait_turn()
             with trio.move_on_after(PUBLISH_SECONDS):
@@ -312,9 +314,6 @@ class Server:
         while True:
             await trio.sleep(SIZE_SECONDS)
             self.disk.look()
-            now = self.now()
-            for session in list(self.hub.sessions):
-                session.tick(now)
 
     async def wait_stopped(self) -> None:
         """Wait until the member stops serving."""
