@@ -84,9 +84,9 @@ class Router:
         cluster = ClusterAPI(server)
         maintenance = MaintenanceAPI(server)
         health = HealthAPI(server)
-        snapshots: dict[str, StreamHandler] = {}
-        if backups is not None:
-            snapshots["/etcdserverpb.Maintenance/Snapshot"] = SnapshotAPI(backups).snapshot
+        snapshots: dict[str, StreamHandler] = (
+            {"/etcdserverpb.Maintenance/Snapshot": SnapshotAPI(backups).snapshot} if backups else {}
+        )
         client = OwnClient(server)
         queue = Queue(server, client, leadership)
         lock = LockAPI(server, client, queue)

@@ -71,7 +71,7 @@ def export_revisions(
 class _Export:
     """One walk through the tables."""
 
-    __slots__ = ("_compact", "_previous", "_put", "_sub", "_tables", "_view")
+    __slots__ = ("_compact", "_left", "_previous", "_put", "_sub", "_tables", "_view")
 
     def __init__(
         self,
@@ -86,6 +86,7 @@ class _Export:
         self._put = put
         self._previous = b""
         self._sub = 0
+        self._left = 0  # bytes that may still be read in this slice
 
     def gather(self, sorter: Sorter) -> Steps[None]:
         """Give the sorter mod revision and key of all that is older than the compact revision.
@@ -107,6 +108,7 @@ class _Export:
             if rows <= 0 or size <= 0:
                 rows, size = _SCAN_ROWS, _SLICE_BYTES
                 yield None
+        yield None
         oldest = ONE.unpack(compact)[0]
         start = tables.revisions + ONE.pack(oldest + 1)
         for _, record in self._view.scan(start, tables.revisions_end):
@@ -117,10 +119,11 @@ class _Export:
             if rows <= 0:
                 rows = _SCAN_ROWS
                 yield None
+        yield None
 
     def older(self, rows: list[bytes]) -> Steps[None]:
         """Hand over rows that the sorter gives."""
-        size = _SLICE_BYTES
+        self._left = _SLICE_BYTES
         for row in rows:
             previous = self._previous
             if row == previous:
@@ -132,9 +135,8 @@ class _Export:
             if value is None:
                 raise EtcdError(errors.CORRUPT)
             self._put(b"%b_%b" % (mod, ONE.pack(self._sub)), value)
-            size -= len(value)
-            if size <= 0:
-                size = _SLICE_BYTES
+            if self._left <= 0:
+                self._left = _SLICE_BYTES
                 yield None
         yield None
 
@@ -142,7 +144,7 @@ class _Export:
         """Hand over what has happened since the compact revision, and what happened at it."""
         tables = self._tables
         skip = len(tables.revisions)
-        rows, size = SLICE_ROWS, _SLICE_BYTES
+        rows, self._left = SLICE_ROWS, _SLICE_BYTES
         for raw, record in self._view.scan(tables.revisions + self._compact, tables.revisions_end):
             revision = raw[skip : skip + 8]
             name = b"%b_\0\0\0\0%b" % (revision, raw[skip + 8 :])
@@ -154,23 +156,24 @@ class _Export:
                 # None: superseded within a revision that has been compacted.
                 if value is not None:
                     self._put(name, value)
-                    size -= len(value)
             rows -= 1
-            if rows <= 0 or size <= 0:
-                rows, size = SLICE_ROWS, _SLICE_BYTES
+            if rows <= 0 or self._left <= 0:
+                rows, self._left = SLICE_ROWS, _SLICE_BYTES
                 yield None
+        yield None
 
     def _message(self, key: bytes, mod: bytes) -> bytes | None:
         """Give the KeyValue message of a key as of a mod revision."""
         tables = self._tables
         row = self._view.get(tables.current + key)
-        if row is not None and row[_MOD] == mod:
-            position = META_SIZE + 1
-        else:
+        position = META_SIZE + 1
+        if row is None or row[_MOD] != mod:
+            self._left -= len(row or b"")
             row = self._view.get(tables.old + escape(key) + mod)
+            position += ONE.size
             if row is None:
                 return None
-            position = ONE.size + META_SIZE + 1
+        self._left -= len(row)
         while row[position] >= 0x80:  # the length of the field
             position += 1
         return row[position + 1 :]

@@ -78,6 +78,7 @@ class Backup:
             database.put(lease.to_bytes(8, "big", signed=True), _lease(lease, granted, remaining))
             if number % _SLICE_ROWS == 0:
                 yield None
+        yield None
         database.end()
         members, removed = read_members(view, epoch)
         self._fill(b"members", ((_name(member.id), _member(member)) for member in members))
