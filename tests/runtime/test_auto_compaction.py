@@ -132,11 +132,13 @@ async def test_a_leader_compacts(autojump_clock: trio.testing.MockClock, tmp_pat
     autojump_clock.autojump_threshold = 0.005  # the writer is a thread
     async with running() as server:
         await fill(server, 20)
-        async with following(server, KeepRevisions(5), tmp_path / "log"):
-            await trio.sleep(301)
+        rule = KeepRevisions(5)
+        rule.seconds = 1.0  # every tick takes a moment of real time
+        async with following(server, rule, tmp_path / "log"):
+            await trio.sleep(1.5)
             assert server.store.compact_revision == server.store.revision - 5
             compacted = server.store.compact_revision
-            await trio.sleep(300)
+            await trio.sleep(1.0)
             assert server.store.compact_revision == compacted
     assert ["starting auto revision compaction", "completed auto revision compaction"] == logged(
         tmp_path / "log"
@@ -170,7 +172,9 @@ async def test_a_follower_does_not_compact(
     server = make_server(disk)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.driver.run)
-        async with following(server, KeepRevisions(0), tmp_path / "log"):
-            await trio.sleep(1000)
+        rule = KeepRevisions(0)
+        rule.seconds = 1.0
+        async with following(server, rule, tmp_path / "log"):
+            await trio.sleep(3.5)
         nursery.cancel_scope.cancel()
     assert [] == logged(tmp_path / "log")

@@ -34,7 +34,7 @@ from trioetcd.node.sentence import sentence_of
 from trioetcd.node.settings import Config
 from trioetcd.node.upkeep import BATCH_LIMIT, start_upkeep
 from trioetcd.pki import PkiError
-from trioetcd.ports import Backend, BackendError
+from trioetcd.ports import FIRST_ROW, LAST_ROW, Backend, BackendError
 from trioetcd.replica import CorruptLog, Recovered, Replica, ReplicaConfig, recover
 from trioetcd.runtime import garbage
 from trioetcd.runtime.backups import Backups
@@ -265,6 +265,9 @@ class Node:
         if recovered is None:
             first = await first_rows(self._config, self._ask_members)
             backend.prepare(first.rows).write()
+            # What comes next then lies above this table, so that compacting merges the two. What
+            # LevelDB finds no table below, it stores with all that is overwritten in it.
+            backend.compact_range(FIRST_ROW, LAST_ROW)
             remember_identity(self._data_dir, first.cluster_id, first.member_id)
         elif self._config.force_new_cluster:
             rows = force_new_cluster(backend, recovered)

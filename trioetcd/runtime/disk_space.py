@@ -92,18 +92,17 @@ class DiskSpace:
     # What there is
 
     def size(self) -> Size:
-        """Give the size as last looked at."""
-        return self._size
+        """Give the bytes of the files as last looked at, and those in use as they stand."""
+        replica = self._replica
+        in_use = replica.store.kept_bytes + replica.statistics().log_bytes
+        # Rows that are not on the disk yet count, and LevelDB leaves out what keys that follow each
+        # other share: little data may seem larger than its files.
+        return Size(self._total, min(self._total, in_use))
 
     def look(self) -> None:
         """Look at the files."""
-        replica = self._replica
-        total = self._backend.size()
-        log = replica.statistics().log_bytes
-        # Rows that are not on the disk yet count, and LevelDB leaves out what keys that follow each
-        # other share: little data may seem larger than its files.
-        self._size = Size(total, min(total, replica.store.kept_bytes + log))
-        self._left = self._quota - (total - log)
+        self._total = self._backend.size()
+        self._left = self._quota - (self._total - self._replica.statistics().log_bytes)
         self._alarm_proposed = False
 
     def check(self, cost: Callable[[], int]) -> None:
