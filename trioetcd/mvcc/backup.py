@@ -112,7 +112,7 @@ class _Export:
         oldest = ONE.unpack(compact)[0]
         start = tables.revisions + ONE.pack(oldest + 1)
         for _, record in self._view.scan(start, tables.revisions_end):
-            _, previous, _ = RECORD.unpack_from(record)
+            _, previous, _, _ = RECORD.unpack_from(record)
             if 0 < previous < oldest and add(ONE.pack(previous) + record[RECORD_SIZE:]):
                 yield from sorter.settle()
             rows -= 1

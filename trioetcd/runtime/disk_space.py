@@ -3,7 +3,7 @@
 *Total* is what the database's files take. *In use* is what is in rows that count: those of keys,
 their history and their leases (exactly, `mvcc.layout`), and the Raft log. What lies between is what
 deletes, compactions and overwrites have left behind: a `Defragment` gives it back, and so does
-LevelDB by itself, bit by bit. Neither number is got by reading rows (docs/adr/0015).
+LevelDB by itself, bit by bit. Neither number is got by reading rows (docs/adr/0016).
 
 The quota is held against the total without the Raft log, which is a file of its own in etcd, too.
 """
