@@ -85,7 +85,7 @@ class Generator(Requests):
         "_time_to_live": 20,
         "_leases": 10,
         "_keep_alive": 12,
-        "_watch": 90,
+        "_watch": 130,
         "_raced": 4,
         "_large": 8,
         "_alarm": 6,
@@ -229,6 +229,8 @@ class Generator(Requests):
 
     def _start(self) -> int:
         """A start revision of a watch: past, next, or to come."""
+        if self.often(0.15):
+            return self.revision + self.chance.choice((1, 2, 5, 20, 100))
         start = max(0, self.at() if self.often(0.5) else self.known())
         # 3.5 forgets deletions at the very revision of a compaction (etcd issue 18089)
         return start + 1 if start == self.compacted else start
@@ -239,12 +241,12 @@ class Generator(Requests):
         kind = self.chance.random()
         if kind < 0.02 and stream in self.watches:
             return CloseStream(stream)
-        if kind < 0.15:
+        if kind < 0.17:
             request = messages.WatchRequest(progress_request=messages.WatchProgressRequest())
             return Watch(stream, request)
-        if kind < 0.16:
+        if kind < 0.18:
             return Watch(stream, messages.WatchRequest())
-        if (kind < 0.3 and known) or len(known) > WATCHES_MAX:
+        if (kind < 0.28 and known) or len(known) > WATCHES_MAX:
             number = self.chance.choice(known) if self.often(0.9) else 999
             cancel = messages.WatchCancelRequest(watch_id=number)
             return Watch(stream, messages.WatchRequest(cancel_request=cancel))

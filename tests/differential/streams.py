@@ -1,7 +1,7 @@
 """One Watch stream as a client sees it: what came by watch id, and the promises that were broken.
 
 What must hold on either side, whatever else happens, is checked while reading and noted in
-`WatchStream.problems`:
+`Record.problems`:
 
 * no event comes before its watch is created, or after it was cancelled;
 * revisions ascend; all events of one revision come in one answer, which only a watch that asked
@@ -26,7 +26,7 @@ import grpc
 from tests.differential.comparison import Fields, flatten
 from trioetcd.schema import messages
 
-__all__ = ["FRAGMENT_BYTES", "WatchStream"]
+__all__ = ["FRAGMENT_BYTES", "Record", "WatchStream"]
 
 FRAGMENT_BYTES: Final = 1_572_864 + 512 * 1024
 """`--max-request-bytes` and what gRPC may add: etcd's defaults."""
@@ -39,11 +39,10 @@ ENDED: Final = -2
 """Where the end of the stream itself is noted."""
 
 
-class WatchStream:
-    """One Watch stream; its answers are collected by watch id, in order.
+class Record:
+    """What came on one stream, and what was wrong with it.
 
     Args:
-        channel: the connection.
         strict: whether progress must be a promise and fragments be exact: etcd 3.5 answers a
             progress request at once, whatever waits to be sent, and does not split what it had
             read before it announced the watch.
@@ -55,7 +54,7 @@ class WatchStream:
         problems: broken promises noticed while reading.
     """
 
-    def __init__(self, channel: grpc.Channel, *, strict: bool) -> None:
+    def __init__(self, *, strict: bool) -> None:
         self.seen: dict[int, list[Fields]] = defaultdict(list)
         self.notified: dict[int, int] = {}
         self.fragments = 0
@@ -66,40 +65,18 @@ class WatchStream:
         self._last: dict[int, int] = {}
         self._open: dict[int, messages.WatchResponse] = {}
         self._fresh: set[int] = set()
-        self._requests: queue.SimpleQueue[messages.WatchRequest | None] = queue.SimpleQueue()
-        self._responses: queue.SimpleQueue[messages.WatchResponse | str] = queue.SimpleQueue()
-        method = channel.stream_stream(
-            "/etcdserverpb.Watch/Watch",
-            request_serializer=messages.WatchRequest.SerializeToString,
-            response_deserializer=messages.WatchResponse.FromString,
-        )
-        self._call = method(self._outgoing())
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
 
-    def send(self, request: messages.WatchRequest) -> None:
-        """Send one request."""
+    def expect(self, request: messages.WatchRequest) -> None:
+        """Take a request into account that is being sent."""
         if request.HasField("create_request"):
             self._creating.append(request.create_request)
-        self._requests.put(request)
-
-    def receive(self, seconds: float) -> bool:
-        """Note the next answer; False if none came in time."""
-        try:
-            response = self._responses.get(timeout=max(0.0, seconds))
-        except queue.Empty:
-            return False
-        if isinstance(response, str):
-            self.seen[ENDED].append({"error": response})
-            return True
-        self._note(response)
-        return True
 
     def asked(self, number: int) -> messages.WatchCreateRequest | None:
         """Give what was asked for with a watch that is there; None if it is not."""
         return self._asked.get(number)
 
-    def _note(self, response: messages.WatchResponse) -> None:
+    def note(self, response: messages.WatchResponse) -> None:
+        """Take an answer in."""
         number = response.watch_id
         if response.created:
             request = self._creating.pop(0) if self._creating else None
@@ -107,6 +84,7 @@ class WatchStream:
                 self._problem(number, "created unasked")
             elif not response.canceled:
                 self._asked[number] = request
+                self.notified.pop(number, None)
                 start = request.start_revision
                 self._last[number] = start - 1 if start else response.header.revision
                 self._fresh.add(number)
@@ -178,6 +156,45 @@ class WatchStream:
 
     def _problem(self, number: int, what: str) -> None:
         self.problems.append(f"watch {number}: {what}")
+
+
+class WatchStream(Record):
+    """One Watch stream; its answers are collected by watch id, in order.
+
+    Args:
+        channel: the connection.
+        strict: see `Record`.
+    """
+
+    def __init__(self, channel: grpc.Channel, *, strict: bool) -> None:
+        super().__init__(strict=strict)
+        self._requests: queue.SimpleQueue[messages.WatchRequest | None] = queue.SimpleQueue()
+        self._responses: queue.SimpleQueue[messages.WatchResponse | str] = queue.SimpleQueue()
+        method = channel.stream_stream(
+            "/etcdserverpb.Watch/Watch",
+            request_serializer=messages.WatchRequest.SerializeToString,
+            response_deserializer=messages.WatchResponse.FromString,
+        )
+        self._call = method(self._outgoing())
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def send(self, request: messages.WatchRequest) -> None:
+        """Send one request."""
+        self.expect(request)
+        self._requests.put(request)
+
+    def receive(self, seconds: float) -> bool:
+        """Note the next answer; False if none came in time."""
+        try:
+            response = self._responses.get(timeout=max(0.0, seconds))
+        except queue.Empty:
+            return False
+        if isinstance(response, str):
+            self.seen[ENDED].append({"error": response})
+            return True
+        self.note(response)
+        return True
 
     def close(self) -> None:
         """End the stream."""
