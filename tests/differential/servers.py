@@ -115,6 +115,7 @@ class Side:
         strict: whether a stream must keep the promises that etcd 3.5 does not (`streams`).
 
     Attributes:
+        strict: as given.
         streams: the watch streams that are open, by number.
         fragments: how many fragments came on streams that are closed.
     """
@@ -123,7 +124,7 @@ class Side:
         self.links = [Link(server) for server in servers]
         self.streams: dict[int, WatchStream] = {}
         self.fragments = 0
-        self._strict = strict
+        self.strict = strict
         self._numbers: list[int] | None = None
 
     @property
@@ -180,7 +181,7 @@ class Side:
         """Give the watch stream of this number, opened at first use at the member it says."""
         if number not in self.streams:
             channel = self._link(number).channel
-            self.streams[number] = WatchStream(channel, strict=self._strict)
+            self.streams[number] = WatchStream(channel, strict=self.strict)
         return self.streams[number]
 
     def close_stream(self, number: int) -> None:

@@ -14,7 +14,7 @@ from tests.differential.servers import Side
 from trioetcd.schema import messages
 from trioetcd.testing.cluster import ServerProcess, running_etcd, running_member
 
-pytestmark = [pytest.mark.interop]
+pytestmark = [pytest.mark.interop, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

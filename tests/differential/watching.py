@@ -99,6 +99,8 @@ class Watches:
         self, number: int, request: messages.WatchRequest, revision: int
     ) -> list[Difference]:
         """Create a watch from before the beginning, which 3.5 takes to the harm of others."""
+        if not self.subject.strict:  # 3.5 against itself
+            return []
         stream = self.subject.stream(number)
         answer = self._ask(stream, request)
         stream.seen.pop(-1, None)
@@ -122,7 +124,8 @@ class Watches:
     def progress(self, number: int, request: messages.WatchRequest, revision: int) -> None:
         """Ask for progress; while a watch waits for its start, nobody is to answer since 3.6."""
         if any(start > revision for start in self.starts[number].values()):
-            self.subject.stream(number).send(request)
+            if self.subject.strict:
+                self.subject.stream(number).send(request)
         else:
             self._send(number, request)
 
@@ -180,7 +183,7 @@ class Watches:
                 early = {
                     watch
                     for watch, start in self.starts[number].items()
-                    if start > revision and name == "subject"
+                    if start > revision and side.strict
                 }
                 found += [
                     _wrong(number, watch, name, stream.notified[watch])
