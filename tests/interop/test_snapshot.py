@@ -178,7 +178,9 @@ def test_the_real_etcd_starts_from_a_backup(
     with running_member(tmp_path / "ours") as member:
         oldest = trio.run(partial(make_life, member, seed, compact=compact))
         database = save(etcdctl, member, saved)
-        status = json.loads(run(etcdutl(), "snapshot", "status", str(saved), "-w", "json"))
+        told = run(etcdutl(), "snapshot", "status", str(saved), "-w", "json")
+        assert run(etcdctl, "snapshot", "status", str(saved), "-w", "json") == told
+        status = json.loads(told)
         run(
             etcdutl(),
             "snapshot",

@@ -3,7 +3,7 @@
 Everything is read from rows pinned on the disk: what is applied but not durable is not in it, and
 revision, compact revision and applied index belong to what is. The form is etcd 3.5's, which later
 versions take as well. Neither the storage's nor the cluster's version is written: a cluster that
-begins anew settles on its own, and versions older than the written one would refuse to start.
+begins anew settles on its own, and etcd 3.6 would refuse to start from a storage version of 3.7.
 """
 
 from __future__ import annotations
