@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from threading import Event, Thread
+
+from trioetcd.ports import FIRST_ROW, LAST_ROW
 from trioetcd.storage.memory import MemoryBackend
 from trioetcd.testing.checks import check_backend
 
@@ -23,3 +27,29 @@ def test_unread_rows_are_changed_in_place() -> None:
     assert backend._state is not state
     snapshot.close()
     assert state.pins == 0
+
+
+def test_who_scans_while_a_batch_is_written_sees_all_of_it_or_nothing() -> None:
+    """A thread writes batches of many equal rows; every scan meanwhile finds them equal."""
+    backend = MemoryBackend()
+    backend.apply({FIRST_ROW: b"", LAST_ROW: b""})
+    ended = Event()
+
+    def write() -> None:
+        for number in range(300):
+            value = None if number % 3 == 2 else b"%d" % number
+            backend.apply({b"k%03d" % each: value for each in range(100)})
+        ended.set()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        thread = Thread(target=write)
+        thread.start()
+        while not ended.is_set():
+            found = list(backend.scan(b"k", b"l"))
+            assert len({value for _, value in found}) <= 1
+            assert len(found) in {0, 100}
+        thread.join()
+    finally:
+        sys.setswitchinterval(interval)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
+from threading import Lock
 
 from trioetcd.ports import FIRST_ROW, LAST_ROW, BackendError, Row
 
@@ -17,14 +18,23 @@ _OUT_OF_ROWS = "the rows ran out before the end of a scan: a sentinel row is mis
 
 
 class _State:
-    """One version of all rows; while somebody reads it (`pins`), it does not change."""
+    """One version of all rows; while somebody reads it (`pins`), it does not change.
 
-    __slots__ = ("keys", "pins", "rows")
+    Batches may be written by another thread: whoever begins to read waits for one under way.
+    """
 
-    def __init__(self, keys: list[bytes], rows: dict[bytes, bytes]) -> None:
+    __slots__ = ("changing", "keys", "pins", "rows")
+
+    def __init__(self, keys: list[bytes], rows: dict[bytes, bytes], changing: Lock) -> None:
         self.keys = keys
         self.rows = rows
+        self.changing = changing
         self.pins = 0
+
+    def pin(self) -> None:
+        """Begin to read."""
+        with self.changing:
+            self.pins += 1
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[Row]:
         """Go up from `start`."""
@@ -32,7 +42,7 @@ class _State:
             return
         assert stop <= LAST_ROW, "a scan beyond the last row cannot tell its end from damage"
         keys = self.keys
-        self.pins += 1
+        self.pin()
         try:
             for at in range(bisect_left(keys, start), len(keys)):
                 key = keys[at]
@@ -49,7 +59,7 @@ class _State:
             return
         assert start > FIRST_ROW, "a scan from the first row back cannot tell its end from damage"
         keys = self.keys
-        self.pins += 1
+        self.pin()
         try:
             for at in range(bisect_left(keys, stop) - 1, -1, -1):
                 key = keys[at]
@@ -67,7 +77,7 @@ class _MemorySnapshot:
     __slots__ = ("_state",)
 
     def __init__(self, state: _State) -> None:
-        state.pins += 1
+        state.pin()
         self._state: _State | None = state
 
     def _open(self) -> _State:
@@ -109,7 +119,7 @@ class MemoryBackend:
     __slots__ = ("_closed", "_state")
 
     def __init__(self) -> None:
-        self._state = _State([], {})
+        self._state = _State([], {}, Lock())
         self._closed = False
 
     def _open(self) -> _State:
@@ -139,19 +149,20 @@ class MemoryBackend:
 
     def apply(self, rows: Mapping[bytes, bytes | None]) -> None:
         """Make `rows` the truth at once (what `_MemoryBatch.write` does)."""
-        state = self._open()
-        if state.pins:
-            state = _State(state.keys.copy(), state.rows.copy())
-        keys = state.keys
-        stored = state.rows
-        for key, value in rows.items():
-            if value is not None:
-                if key not in stored:
-                    insort(keys, key)
-                stored[key] = value
-            elif stored.pop(key, None) is not None:
-                del keys[bisect_left(keys, key)]
-        self._state = state
+        with self._state.changing:
+            state = self._open()
+            if state.pins:
+                state = _State(state.keys.copy(), state.rows.copy(), state.changing)
+            keys = state.keys
+            stored = state.rows
+            for key, value in rows.items():
+                if value is not None:
+                    if key not in stored:
+                        insort(keys, key)
+                    stored[key] = value
+                elif stored.pop(key, None) is not None:
+                    del keys[bisect_left(keys, key)]
+            self._state = state
 
     def compact_range(self, start: bytes, stop: bytes, /) -> None:
         """Do nothing: a deleted row takes no space here."""
