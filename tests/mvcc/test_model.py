@@ -21,6 +21,7 @@ from tests.mvcc.twin import (
     puts,
     ranges,
     row_of,
+    run_to_end,
     txns,
 )
 from trioetcd import errors
@@ -132,7 +133,7 @@ class KeySpace(RuleBasedStateMachine):
             assert row == row_of(self.apply(CommandKind.TXN, request.SerializeToString()))
             return
         if validation.is_read_only(request):
-            result = self.member.applier.read_txn(request)
+            result = run_to_end(self.member.applier.read_txn(request))
             assert isinstance(result, tuple)
             assert (self.twin.revision, expected) == (
                 result[0],

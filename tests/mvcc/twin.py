@@ -12,7 +12,7 @@ from trioetcd.keyrange import KeyRange
 from trioetcd.lease import Lessor
 from trioetcd.mvcc import Store
 from trioetcd.schema import messages
-from trioetcd.statemachine import Alarms, Applier, Outcome
+from trioetcd.statemachine import Alarms, Applier, Outcome, Steps
 from trioetcd.testing.space import DictSpace
 
 EPOCH = b"\x80"
@@ -75,15 +75,19 @@ class Member:
         )
 
     def apply(self, kind: int, payload: bytes) -> Outcome:
-        result = self.applier.apply(kind, payload)
-        if isinstance(result, tuple | EtcdError):
-            return result
-        while True:
-            try:
-                next(result)
-            except StopIteration as stop:
-                outcome: Outcome = stop.value
-                return outcome
+        return run_to_end(self.applier.apply(kind, payload))
+
+
+def run_to_end(result: Outcome | Steps) -> Outcome:
+    """Give the outcome of a command, after all its steps if it takes several."""
+    if isinstance(result, tuple | EtcdError):
+        return result
+    while True:
+        try:
+            next(result)
+        except StopIteration as stop:
+            outcome: Outcome = stop.value
+            return outcome
 
 
 class Refused(Exception):  # noqa: N818 - the twin's own
