@@ -57,6 +57,7 @@ def step(member: Synchronous, ticket: object | None) -> tuple[int, int]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_hundred_thousand_leases_end_together(tmp_path: Path) -> None:
     """Each step appends a round and applies a slice; a client's put is done within a few steps."""
     member = Synchronous(open_disk(tmp_path)).start()
@@ -86,6 +87,7 @@ def test_a_hundred_thousand_leases_end_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_new_leader_sets_many_leases_times_and_ends_none_early(tmp_path: Path) -> None:
     """Whenever one is ended its whole time has passed; who takes over needs bounded steps, too."""
     backend = open_disk(tmp_path)
