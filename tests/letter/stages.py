@@ -50,6 +50,13 @@ class Stage:
         member = self.member
         return Raw(member.client_port, member.ca, member.cert, member.key)
 
+    def has(self, key: bytes) -> bool:
+        """Tell whether there is such a key."""
+        asked = self.caller.ask("KV/Range", m.RangeRequest(key=key, count_only=True))
+        assert asked.said() == OK
+        assert isinstance(asked.answer, m.RangeResponse)
+        return bool(asked.answer.count)
+
     def raw_say(
         self,
         rpc: str,

@@ -171,8 +171,8 @@ def another_create_revision(tables: Tables, rows: list[Row]) -> Row:
 def another_chain(tables: Tables, rows: list[Row]) -> Row:
     """Change the chain hash of the last revision."""
     raw, value = max(row for row in rows if row[0].startswith(tables.revisions))
-    kind, previous, chain = RECORD.unpack_from(value)
-    return raw, RECORD.pack(kind, previous, chain ^ 1) + value[RECORD_SIZE:]
+    kind, previous, chain, old_bytes = RECORD.unpack_from(value)
+    return raw, RECORD.pack(kind, previous, chain ^ 1, old_bytes) + value[RECORD_SIZE:]
 
 
 @pytest.mark.parametrize("damage", [another_value, another_create_revision])

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from trioetcd.errors import CANCELED, Code, EtcdError
+from trioetcd.errors import Code, EtcdError, no_request
 from trioetcd.ports import Sink
 
 __all__ = [
@@ -58,7 +58,7 @@ def as_stream(handler: WaitingHandler) -> StreamHandler:
     async def serve(metadata: Metadata, stream: MessageStream) -> None:
         message = await stream.receive()
         if message is None:
-            raise EtcdError(CANCELED)
+            raise no_request()
         await stream.send([await handler(metadata, message)])
 
     return serve

@@ -94,7 +94,7 @@ class ElectionAPI:
         self._server.refuse_learner()
         message = await stream.receive()
         if message is None:
-            raise EtcdError(errors.CANCELED)
+            raise errors.no_request()
         name = messages.LeaderRequest.FromString(message).name
         with raw_errors():
             while True:

@@ -130,7 +130,7 @@ class SnapshotAPI:
         """Snapshot: this member's state in etcd's own form, then its SHA-256; learners too."""
         message = await stream.receive()
         if message is None:
-            raise EtcdError(errors.CANCELED)
+            raise errors.no_request()
         messages.SnapshotRequest.FromString(message)
 
         async def send(chunks: list[Chunk]) -> None:

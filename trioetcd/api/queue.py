@@ -32,7 +32,6 @@ SESSION_SECONDS: Final = 60
 
 PASSING: Final = frozenset(
     {
-        errors.LEADER_CHANGED,
         errors.NO_LEADER,
         errors.TIMEOUT,
         errors.TIMEOUT_DUE_TO_LEADER_FAIL,

@@ -92,17 +92,18 @@ class DiskSpace:
     # What there is
 
     def size(self) -> Size:
-        """Give the bytes of the files as last looked at, and those in use as they stand."""
+        """Give the bytes of the files, and those in use, as they stand."""
         replica = self._replica
+        total = self._backend.size()
         in_use = replica.store.kept_bytes + replica.statistics().log_bytes
         # Rows that are not on the disk yet count, and LevelDB leaves out what keys that follow each
         # other share: little data may seem larger than its files.
-        return Size(self._total, min(self._total, in_use))
+        return Size(total, min(total, in_use))
 
     def look(self) -> None:
         """Look at the files."""
-        self._total = self._backend.size()
-        self._left = self._quota - (self._total - self._replica.statistics().log_bytes)
+        log_bytes = self._replica.statistics().log_bytes
+        self._left = self._quota - (self._backend.size() - log_bytes)
         self._alarm_proposed = False
 
     def check(self, cost: Callable[[], int]) -> None:
