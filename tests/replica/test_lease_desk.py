@@ -208,3 +208,16 @@ def test_a_term_is_not_told_before_it_is_durable() -> None:
     ).sends
     assert member.waiting is not None
     assert [2] == [each.term for each in questions(sends)]
+
+
+def test_what_an_earlier_term_left_holds_up_nobody() -> None:
+    """A renewal that an earlier term was about to log, and was voided, is not waited for."""
+    living, leader, _ = living_with(7, ttl=600)
+    replica = living.replicas[leader]
+    checkpoint = messages.LeaseCheckpointRequest()
+    checkpoint.checkpoints.add(ID=7, remaining_TTL=100)
+    done(living.propose(leader, CommandKind.LEASE_CHECKPOINT, checkpoint.SerializeToString()))
+    replica._desk._taken_back.append((Term(0), Index(replica.applied_index + 50), []))
+    ticket = living.ask_lease(leader, 7, renew=True)
+    living.settle()
+    assert living.leases[ticket] == 600

@@ -8,6 +8,8 @@ from trioetcd.replica import Input, Persisted, Proposed, Tick
 from trioetcd.replica.applying import STEP_ENTRIES_MAX
 from trioetcd.schema import messages
 from trioetcd.statemachine import HEAD, CommandKind
+from trioetcd.storage import MemoryBackend
+from trioetcd.testing.synchronous import Synchronous
 from trioetcd.values import MemberID
 
 PUT = messages.PutRequest(key=b"k").SerializeToString()
@@ -146,3 +148,25 @@ def test_a_restart_gives_back_the_time_that_was_left() -> None:
     seconds = living.leases[ticket]
     assert seconds is not None
     assert 695 <= seconds <= 702
+
+
+def test_a_lease_granted_anew_does_not_die_of_the_old_ones_end() -> None:
+    """While its revoke waits for a disk the same number is granted anew: no other one follows."""
+    alone = Synchronous(MemoryBackend()).start()
+    alone.done(CommandKind.LEASE_GRANT, messages.LeaseGrantRequest(ID=7, TTL=5))
+
+    def tick(seconds: float) -> None:
+        alone.now += seconds
+        alone.step(Tick(alone.now))
+        while alone.outputs.more:
+            alone.step()
+
+    tick(7)
+    assert alone.waiting is not None, "the revoke waits for the disk"
+    again = messages.LeaseGrantRequest(ID=7, TTL=600).SerializeToString()
+    alone.propose(("again", CommandKind.LEASE_GRANT, again))
+    for _ in range(20):
+        tick(0.2)
+    alone.settle()
+    assert isinstance(alone.resolved["again"], tuple)
+    assert 7 in alone.replica.lessor

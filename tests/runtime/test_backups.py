@@ -16,7 +16,14 @@ from tests.runtime.member import Caller, Disk, fill, put, running
 from trioetcd.api.maintenance import SnapshotAPI
 from trioetcd.errors import Code, EtcdError
 from trioetcd.ports import Snapshot
-from trioetcd.runtime.backups import CHUNK_BYTES, MARGIN_BYTES, Backups, Chunk
+from trioetcd.runtime.backups import (
+    CHUNK_BYTES,
+    MARGIN_BYTES,
+    SERVED_MAX,
+    UNREAD_SECONDS,
+    Backups,
+    Chunk,
+)
 from trioetcd.runtime.server import Server
 from trioetcd.runtime.trace import Log
 from trioetcd.schema import messages
@@ -140,7 +147,7 @@ async def bench(tmp_path: Path, spool: Spool | None = None) -> AsyncIterator[Ben
     directory = tmp_path / "data"
     directory.mkdir()
     log = Log(outputs=())
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         async with running(disk) as server:
             yield Bench(server, disk, spool or Spool(directory), log)
             assert disk.pinned == 0
@@ -251,6 +258,45 @@ async def test_a_slow_reader_is_in_nobody_s_way(tmp_path: Path) -> None:
         reading.set()
         await ended.wait()
         assert keys_of(database_of(chunks)) == before
+
+
+async def test_who_takes_nothing_is_given_up(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A client that stands still is told so after a minute: nobody keeps a file for ever."""
+    autojump_clock.autojump_threshold = 0.02  # files are written in threads
+
+    async def never(_some: list[Chunk]) -> None:
+        began.append(trio.current_time())
+        await trio.sleep_forever()
+
+    began: list[float] = []
+    async with bench(tmp_path) as made:
+        await fill(made.server, 250)
+        with pytest.raises(EtcdError, match="read it first"):
+            await made.backups.serve(never)
+        assert trio.current_time() - began[0] >= UNREAD_SECONDS
+
+
+async def test_those_who_wait_their_turn_hold_no_file(tmp_path: Path) -> None:
+    """Of very many callers a few have files; the others get theirs later."""
+    async with bench(tmp_path) as made, trio.open_nursery() as nursery:
+        await fill(made.server, 250, value=b"v" * 1_000)
+        made.threads.hold_at = "append"
+        found: list[Database] = []
+
+        async def save() -> None:
+            found.append(await made.save())
+
+        for _ in range(3 * SERVED_MAX):
+            nursery.start_soon(save)
+        await made.threads.held.wait()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        # One has a second one, to sort in.
+        assert made.threads.names.count("open") <= SERVED_MAX + 1
+        made.threads.go_on.set()
+        while len(found) < 3 * SERVED_MAX:
+            await trio.lowlevel.checkpoint()
 
 
 async def test_one_is_built_at_a_time(tmp_path: Path) -> None:

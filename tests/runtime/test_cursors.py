@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from trioetcd.runtime.cursors import STEP_BYTES, STEP_ROWS, Cursors
+from trioetcd.runtime.cursors import ACTIVE_MAX, STEP_BYTES, STEP_ROWS, Cursors
 
 
 @dataclass
@@ -66,6 +66,25 @@ async def test_parts_take_turns_with_reads() -> None:
         nursery.cancel_scope.cancel()
 
     assert log == ["read", "part"] * 3 + ["part"]
+
+
+async def test_parts_without_end_do_not_keep_reads_from_beginning() -> None:
+    """However many answers are being written, a read that waits for others' end has its turn."""
+    cursors = Cursors()
+    done = trio.Event()
+
+    def work() -> None:
+        cursors.soon(work)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cursors.run)
+        for _ in range(2 * ACTIVE_MAX):
+            cursors.soon(work)
+        assert not cursors.busy
+        cursors.queue(lambda: cursors.add(Steps("read", 1), done.set, lambda: True))
+        with trio.fail_after(10):
+            await done.wait()
+        nursery.cancel_scope.cancel()
 
 
 async def test_an_unwanted_cursor_is_closed() -> None:

@@ -56,6 +56,7 @@ class Place:
         header: the header of the answer that told of it.
         value: what the key held before, None if it is new.
         passing: whether it is given up with the call; not one that had its turn before.
+        alone: whether nobody else can come for it, because its lease was made for this call.
     """
 
     name: bytes
@@ -65,6 +66,7 @@ class Place:
     header: messages.ResponseHeader
     value: bytes | None
     passing: bool
+    alone: bool
 
 
 def put_if(key: bytes, revision: int, value: bytes, lease: int) -> messages.TxnRequest:
@@ -143,6 +145,7 @@ class Queue:
 
         Whoever comes again with the same lease has the place it had.
         """
+        alone = not lease
         lease = await self.session(metadata, lease)
         key = b"%b/%b" % (name, f"{lease:x}".encode())
         request = put_if(key, 0, value, lease)
@@ -151,9 +154,13 @@ class Queue:
         def read(response: messages.TxnResponse) -> Place:
             header = response.header
             if response.succeeded:
-                return Place(name, key, lease, header.revision, header, None, passing=True)
+                return Place(
+                    name, key, lease, header.revision, header, None, passing=True, alone=alone
+                )
             kv = response.responses[0].response_range.kvs[0]
-            return Place(name, key, lease, kv.create_revision, header, kv.value, passing=False)
+            return Place(
+                name, key, lease, kv.create_revision, header, kv.value, passing=False, alone=alone
+            )
 
         place = read(
             await self._client.txn(
@@ -169,10 +176,14 @@ class Queue:
                 self._give_up(metadata, place)
 
     def _give_up(self, metadata: Metadata, place: Place) -> None:
-        """Let the key be deleted, unless it is gone; later, if nobody can now."""
+        """Let the key be deleted, unless it is gone; later, if nobody can now.
+
+        Not later if the lease is the client's own: it may have come for its place again elsewhere,
+        and hold by then what would be deleted.
+        """
 
         def failed(error: EtcdError) -> None:
-            if error.row in PASSING:
+            if place.alone and error.row in PASSING:
                 self._leaving.append((metadata, place))
 
         if place.passing and self._departures.stands(place.key, place.revision):

@@ -289,18 +289,20 @@ class Client:
         call = (await self._connected()).call("/v3lockpb.Lock/Lock")
         parse = messages.LockResponse.FromString
         key = (await self._finish(call, request, parse, seconds=math.inf)).key
-        found = await self.get(key)
-        if found is None:
-            raise EtcdError(errors.SESSION_EXPIRED)
-        lock = Lock(key, found.create_revision)
+        held: list[Compare] = []
         try:
+            found = await self.get(key)
+            if found is None:
+                raise EtcdError(errors.SESSION_EXPIRED)
+            lock = Lock(key, found.create_revision)
+            held.append(lock.held)
             yield lock
         finally:
             with (
                 trio.move_on_after(FAREWELL_SECONDS, shield=True),
                 suppress(EtcdError, DisconnectedError, OutcomeUnknownError),
             ):
-                await self.txn(when=[lock.held], then=[Delete(key)])
+                await self.txn(when=held, then=[Delete(key)])
 
     # -- the cluster --------------------------------------------------------------------------
 

@@ -82,6 +82,7 @@ class GrpcConnection:
         self._turns = turns
         self._soon = soon
         self._going_on = False
+        self._sent_bytes = 0
         self._owing = False
         self._rest: list[ServerEvent] = []
         self._output_bytes_max = limits.output_bytes_max
@@ -363,7 +364,13 @@ class GrpcConnection:
             self.flush()
 
     def ask_silent(self, now: float) -> None:
-        """Ask a client that has been silent for long whether it lives, or give it up."""
+        """Ask a client that has been silent for long whether it lives, or give it up.
+
+        Who takes what is written, however slowly, lives: what it says is not read meanwhile.
+        """
+        before, self._sent_bytes = self._sent_bytes, self._stream.sent_bytes
+        if self._stream.parked_bytes and self._sent_bytes > before:
+            return
         if self._codec.lives(now):
             self.flush()
         else:

@@ -153,9 +153,10 @@ class _Export:
                 self._put(name + _TOMBSTONE, messages.KeyValue(key=key).SerializeToString())
             else:
                 value = self._message(key, revision)
-                # None: superseded within a revision that has been compacted.
                 if value is not None:
                     self._put(name, value)
+                elif revision != self._compact:  # else superseded within it, and compacted
+                    raise EtcdError(errors.CORRUPT)
             rows -= 1
             if rows <= 0 or self._left <= 0:
                 rows, self._left = SLICE_ROWS, _SLICE_BYTES

@@ -202,7 +202,10 @@ class LeaseDesk:
                 else:
                     outputs.readable.append(ticket)
         taken_back = self._taken_back
-        while taken_back and taken_back[0][1] <= raft.log.applied:
+        # What an earlier term left may have been voided, and then it is never applied.
+        while taken_back and (
+            taken_back[0][0] != raft.term or taken_back[0][1] <= raft.log.applied
+        ):
             term, _, confirmed = taken_back.popleft()
             if term == raft.term:
                 for each in confirmed:

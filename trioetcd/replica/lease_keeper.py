@@ -20,6 +20,7 @@ A lease is never ended early:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from trioetcd.lease import Lessor
@@ -107,6 +108,10 @@ class LeaseKeeper:
         if log.applied < earlier:
             return False
         leases = lessor.expired(now, REVOKES_PER_ROUND)
+        if leases and log.applied < log.last:
+            # Behind a revoke that is not applied the same number may have been granted anew.
+            ending = self._ending()
+            leases = [lease for lease in leases if lease not in ending]
         if not leases:
             self.busy = self._is_due(now)
             return self.busy
@@ -129,13 +134,12 @@ class LeaseKeeper:
 
     def _ending(self) -> set[int]:
         """Give the leases whose revoke stands in the log and is not applied yet."""
-        parse = messages.LeaseRevokeRequest.FromString
-        revoke = CommandKind.LEASE_REVOKE
-        return {
-            parse(data[HEAD_SIZE:]).ID
-            for data in self._raft.log.tail()
-            if data and data[_KIND_AT] == revoke
-        }
+        ending = set()
+        for data in self._raft.log.tail():
+            if data and data[_KIND_AT] == CommandKind.LEASE_REVOKE:
+                with suppress(messages.DecodeError):  # whoever applies it says what is wrong
+                    ending.add(messages.LeaseRevokeRequest.FromString(data[HEAD_SIZE:]).ID)
+        return ending
 
 
 _KIND_AT: Final = 1

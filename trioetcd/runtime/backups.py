@@ -46,6 +46,12 @@ SYNC_BYTES: Final = 8 * 1024 * 1024
 MARGIN_BYTES: Final = 128 * 1024 * 1024
 """Room that is left to the member: LevelDB's logs, and what it writes anew before it deletes."""
 
+SERVED_MAX: Final = 8
+"""Callers at a time, those who wait for another's to be built among them; each has a file."""
+
+UNREAD_SECONDS: Final = 60.0
+"""How long a client may take nothing."""
+
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 Chunk = tuple[int, bytes]
@@ -92,6 +98,7 @@ class Backups:
         self._log = log
         self._in_thread = in_thread
         self._building = trio.Lock()
+        self._served = trio.Semaphore(SERVED_MAX)
 
     async def serve(self, send: Callable[[list[Chunk]], Awaitable[None]]) -> None:
         """Make a backup of what has been applied by now, and send it.
@@ -105,7 +112,8 @@ class Backups:
         """
         began = trio.current_time()
         with self._told():
-            async with self._file() as database:
+            # What waits holds no file.
+            async with self._served, self._file() as database:
                 async with self._building:
                     await self._build(database)
                 fields = {"total-bytes": database.size, "storage-version": CLUSTER_VERSION}
@@ -218,8 +226,20 @@ class Backups:
                 blob = data[start : start + CHUNK_BYTES]
                 sent += len(blob)
                 chunks.append((total - sent, blob))
-            await send(chunks)
-        await send([(0, digest.digest())])
+            await _in_time(send, chunks)
+        await _in_time(send, [(0, digest.digest())])
+
+
+async def _in_time(send: Callable[[list[Chunk]], Awaitable[None]], chunks: list[Chunk]) -> None:
+    """Send chunks to who takes them; who does not must not keep a file as large as the database.
+
+    Raises:
+        EtcdError: the client has taken nothing for `UNREAD_SECONDS`.
+    """
+    with trio.move_on_after(UNREAD_SECONDS) as waiting:
+        await send(chunks)
+    if waiting.cancelled_caught:
+        raise errors.unread()
 
 
 class _Work:

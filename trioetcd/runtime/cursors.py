@@ -45,6 +45,7 @@ class Cursors:
         self._active: deque[tuple[Cursor, Callable[[], None], Callable[[], bool]]] = deque()
         self._waiting: deque[Callable[[], None]] = deque()
         self._event = trio.Event()
+        self._parts = 0
 
     def __len__(self) -> int:
         return len(self._active) + len(self._waiting)
@@ -52,7 +53,7 @@ class Cursors:
     @property
     def busy(self) -> bool:
         """Whether as many are under way as there should be; more may wait (`queue`)."""
-        return len(self._active) >= ACTIVE_MAX
+        return len(self._active) - self._parts >= ACTIVE_MAX
 
     def add(self, cursor: Cursor, done: Callable[[], None], wanted: Callable[[], bool]) -> None:
         """Step `cursor` until it is done, then call `done`; stop when nobody wants it."""
@@ -65,7 +66,11 @@ class Cursors:
 
     def soon(self, work: Callable[[], None]) -> None:
         """Call `work`, a part of something long, when it is its turn among the reads."""
-        self.add(_Part(work), _nothing, _always)
+        self._parts += 1
+        self.add(_Part(work), self._part_ended, _always)
+
+    def _part_ended(self) -> None:
+        self._parts -= 1
 
     async def run(self) -> None:
         """Step for ever."""
@@ -107,10 +112,6 @@ class _Part:
 
     def close(self) -> None:
         pass
-
-
-def _nothing() -> None:
-    """Nobody waits for the end of a part."""
 
 
 def _always() -> bool:

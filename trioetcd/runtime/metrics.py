@@ -144,7 +144,7 @@ class Metrics(Families):
             if kind in rest and version != UNKNOWN_VERSION:
                 rest[kind] -= series.value
         for kind, count in rest.items():
-            if count:
+            if count > 0:  # methods that nobody has are counted by version alone
                 requests.labels(kind, UNKNOWN_VERSION).value = count
 
     def _read_process(self) -> None:

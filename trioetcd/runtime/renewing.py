@@ -12,6 +12,7 @@ from typing import Final
 
 import trio
 
+from trioetcd.runtime.bare import bare
 from trioetcd.runtime.server import Answer, Server
 from trioetcd.runtime.waiter import Waiter
 
@@ -106,5 +107,4 @@ async def keep_alive(
                 await send(answers)
                 changed.set()
     except BaseExceptionGroup as group:
-        # That there are two tasks is nobody's business: what the stream raised comes out bare.
-        raise group.exceptions[0] if len(group.exceptions) == 1 else group from None
+        raise bare(group) from None

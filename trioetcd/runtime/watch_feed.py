@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import trio
 
 from trioetcd.mvcc import WatchSession
+from trioetcd.runtime.bare import bare
 
 __all__ = ["TAKE_BYTES", "WatchStream", "feed"]
 
@@ -62,7 +63,6 @@ async def feed(stream: WatchStream, make: Callable[[Callable[[], None]], WatchSe
                     await room.wait()
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        # That there are two tasks is nobody's business: what the stream raised comes out bare.
-        raise group.exceptions[0] if len(group.exceptions) == 1 else group from None
+        raise bare(group) from None
     finally:
         session.close()
