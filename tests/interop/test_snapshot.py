@@ -23,7 +23,7 @@ import trio
 from tests.bbolt_reader import Database
 from trioetcd.client import Client, Delete, EtcdError, Put, WatchEvent, open_client
 from trioetcd.schema import messages
-from trioetcd.testing.cluster import ServerProcess, find_program, running_etcd, running_member
+from trioetcd.testing.cluster import ServerProcess, running_etcd, running_member
 
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
 
@@ -43,12 +43,6 @@ def run(program: Path, *arguments: str, server: ServerProcess | None = None) -> 
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def etcdutl() -> Path:
-    found = find_program("etcdutl")
-    assert found is not None, "etcdutl lies beside etcd"
-    return found
 
 
 @asynccontextmanager
@@ -169,7 +163,7 @@ def save(etcdctl: Path, member: ServerProcess, path: Path) -> Database:
 
 @pytest.mark.parametrize("compact", [True, False])
 def test_the_real_etcd_starts_from_a_backup(
-    etcdctl: Path, tmp_path: Path, *, compact: bool
+    etcdctl: Path, etcdutl: Path, tmp_path: Path, *, compact: bool
 ) -> None:
     """Keys, versions, leases, history, compact revision and alarms are the member's."""
     seed = Random().randrange(2**32)
@@ -178,11 +172,11 @@ def test_the_real_etcd_starts_from_a_backup(
     with running_member(tmp_path / "ours") as member:
         oldest = trio.run(partial(make_life, member, seed, compact=compact))
         database = save(etcdctl, member, saved)
-        told = run(etcdutl(), "snapshot", "status", str(saved), "-w", "json")
+        told = run(etcdutl, "snapshot", "status", str(saved), "-w", "json")
         assert run(etcdctl, "snapshot", "status", str(saved), "-w", "json") == told
         status = json.loads(told)
         run(
-            etcdutl(),
+            etcdutl,
             "snapshot",
             "restore",
             str(saved),

