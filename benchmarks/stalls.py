@@ -61,13 +61,13 @@ class Rounds(trio.abc.Instrument):
         self.longest.clear()
         self._began = 0.0
 
-    def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - Trio's signature
+    def after_io_wait(self, _timeout: float) -> None:
         """Begin a round."""
         self._began = perf_counter()
         self._cpu_began = thread_time()
         self._step = 0.0
 
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - Trio's signature
+    def before_task_step(self, _task: trio.lowlevel.Task) -> None:
         """Begin a step."""
         self._step_began = perf_counter()
 
@@ -78,7 +78,7 @@ class Rounds(trio.abc.Instrument):
             self._step = seconds
             self._task = task.name
 
-    def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - Trio's signature
+    def before_io_wait(self, _timeout: float) -> None:
         """End a round."""
         if not self._began:
             return

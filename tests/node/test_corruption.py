@@ -85,7 +85,7 @@ class Cluster:
 
     async def wait_alarms(self) -> list[tuple[int, int]]:
         """Wait until an alarm is raised, in mock time."""
-        while not (alarms := await self.clients.alarms(0)):  # noqa: ASYNC110 - asked from afar
+        while not (alarms := await self.clients.alarms(0)):  # noqa: ASYNC110 - a client can only ask
             await trio.sleep(0.5)
         return alarms
 

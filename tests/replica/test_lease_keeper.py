@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,14 +48,14 @@ def test_a_mass_of_leases_ends_in_rounds() -> None:
     under_way: list[int] = []
     watched = replica._lease_keeper._append
 
-    def append(kind: int, payloads: list[bytes]) -> bool:
+    def append(kind: int, payloads: Sequence[bytes]) -> bool:
         assert living.now >= end
         rounds.append(len(payloads))
         taken = watched(kind, payloads)
         under_way.append(len(list(tail(replica, CommandKind.LEASE_REVOKE))))
         return taken
 
-    replica._lease_keeper._append = append  # type: ignore[assignment] # a list is a sequence
+    replica._lease_keeper._append = append
     put = living.ask(leader, CommandKind.PUT, messages.PutRequest(key=b"k").SerializeToString())
     living.pass_time(1.0)
     assert [REVOKES_PER_ROUND] * 5 == rounds

@@ -177,6 +177,12 @@ class Caller:
             await self.changed.wait()
         return self.answers[call]
 
+    async def wait_message(self, call: int) -> bytes:
+        """Wait for an answer that is no error; its pieces are joined."""
+        answer = await self.wait(call)
+        assert not isinstance(answer, EtcdError), answer
+        return answer if isinstance(answer, bytes) else b"".join(answer)
+
     async def wait_error(self, call: int) -> str:
         answer = await self.wait(call)
         assert isinstance(answer, EtcdError), answer

@@ -89,9 +89,7 @@ async def test_long_reads_let_others_through_and_see_one_state() -> None:
         assert len(server.cursors) == 1
         put(server, caller, 2, b"a-new-key")
         await caller.wait(2)
-        answer = await caller.wait(1)
-        raw = answer if isinstance(answer, bytes) else b"".join(answer)  # type: ignore[arg-type] # no error
-        response = messages.RangeResponse.FromString(raw)
+        response = messages.RangeResponse.FromString(await caller.wait_message(1))
 
         assert (6000, 6000) == (response.count, len(response.kvs))
         assert response.header.revision == 6001

@@ -10,7 +10,7 @@ from typing import Final
 
 from trioetcd import errors
 from trioetcd.api.context import MessageStream, Metadata
-from trioetcd.errors import EtcdError, unread
+from trioetcd.errors import EtcdError
 from trioetcd.mvcc import RangeCursor
 from trioetcd.ports import Sink
 from trioetcd.runtime.cursors import STEP_BYTES, STEP_ROWS
@@ -81,15 +81,13 @@ class KVAPI:
             return server.header(outcome[0]) + outcome[1]
         cursor = _StepsCursor(outcome)
 
-        def done() -> None:
+        def made() -> bytes:
             found = cursor.outcome
             if isinstance(found, EtcdError):
-                caller.fail(call, found)
-            else:
-                caller.answer(call, server.header(found[0]) + found[1])
-            caller.flush()
+                raise found
+            return server.header(found[0]) + found[1]
 
-        server.cursors.add(cursor, done, lambda: caller.is_open(call))
+        server.read_on(caller, call, cursor, made)
         return None
 
     def range(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> Answer:
@@ -118,33 +116,15 @@ class KVAPI:
         server = self._server
         wanted = query_of(request)
         if server.cursors.busy and not wanted.small:
-            server.cursors.queue(lambda: self._range_later(caller, call, request))
+            server.read_later(caller, call, lambda: self._range(caller, call, request))
             return None
         revision = self._store.revision
         cursor = self._store.range(wanted)
         if cursor.step(STEP_ROWS, STEP_BYTES):
             return answer(server.header(revision), cursor)
 
-        def done() -> None:
-            pieces = answer(server.header(revision), cursor)
-            if isinstance(pieces, bytes):
-                caller.answer(call, pieces)
-            else:
-                caller.answer_pieces(call, pieces)
-            caller.flush()
-
-        server.cursors.add(cursor, done, lambda: caller.is_open(call))
+        server.read_on(caller, call, cursor, lambda: answer(server.header(revision), cursor))
         return None
-
-    def _range_later(self, caller: Sink, call: int, request: messages.RangeRequest) -> None:
-        """Begin a read that had to wait for others."""
-        if not caller.is_open(call):
-            return
-        if caller.is_full():
-            caller.fail(call, unread())
-        else:
-            self._server.deliver(caller, call, lambda: self._range(caller, call, request))
-        caller.flush()
 
     async def range_stream(self, _metadata: Metadata, stream: MessageStream) -> None:
         """RangeStream (etcd 3.7): the same read in chunks; the last one has header and count."""

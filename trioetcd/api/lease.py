@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from trioetcd.api.context import MessageStream, Metadata
-from trioetcd.errors import unread
 from trioetcd.lease import Listing
 from trioetcd.ports import Sink
 from trioetcd.runtime.cursors import STEP_BYTES, STEP_ROWS
@@ -121,30 +120,15 @@ class LeaseAPI:
             reading: has not begun.
             again: answers from the beginning, if this one has to wait for other long reads.
         """
-        cursors = self._server.cursors
+        server = self._server
         if reading.step(STEP_ROWS, STEP_BYTES):
             return b"".join(reading.pieces)
-        if cursors.busy:
+        if server.cursors.busy:
             reading.close()
-            cursors.queue(lambda: self._answer_later(caller, call, again))
-            return None
-
-        def done() -> None:
-            caller.answer_pieces(call, reading.pieces)
-            caller.flush()
-
-        cursors.add(reading, done, lambda: caller.is_open(call))
-        return None
-
-    def _answer_later(self, caller: Sink, call: int, again: Callable[[], Answer]) -> None:
-        """Begin a read that had to wait for others."""
-        if not caller.is_open(call):
-            return
-        if caller.is_full():
-            caller.fail(call, unread())
+            server.read_later(caller, call, again)
         else:
-            self._server.deliver(caller, call, again)
-        caller.flush()
+            server.read_on(caller, call, reading, lambda: reading.pieces)
+        return None
 
 
 class _Reading(Generic[Item]):

@@ -16,11 +16,11 @@ import trio
 
 from trioetcd import errors
 from trioetcd.cluster import CLUSTER_VERSION, Connected
-from trioetcd.errors import EtcdError
+from trioetcd.errors import EtcdError, unread
 from trioetcd.mvcc import WatchHub, WatchSession
 from trioetcd.ports import Backend, Clock, Entropy, Sink
 from trioetcd.replica import LeaseAsked, Outputs, Replica, TransferRequested
-from trioetcd.runtime.cursors import Cursors
+from trioetcd.runtime.cursors import Cursor, Cursors
 from trioetcd.runtime.disk_space import SIZE_SECONDS, DiskSpace
 from trioetcd.runtime.driver import Driver
 from trioetcd.runtime.metrics import Metrics
@@ -223,6 +223,31 @@ class Server:
             self.driver.read((waiter, 0, lambda: b""))
             self.driver.wake()
             await waiter.wait()
+
+    # Long reads
+
+    def read_later(self, caller: Sink, call: int, read: Callable[[], Answer]) -> None:
+        """Begin a long read, as the answer of `call`, when one of those under way has ended."""
+
+        def begin() -> None:
+            if not caller.is_open(call):
+                return
+            if caller.is_full():
+                caller.fail(call, unread())
+            else:
+                self.deliver(caller, call, read)
+            caller.flush()
+
+        self.cursors.queue(begin)
+
+    def read_on(self, caller: Sink, call: int, cursor: Cursor, make: Callable[[], Answer]) -> None:
+        """Go on with a long read in steps; in the end `make` its answer, that of `call`."""
+
+        def done() -> None:
+            self.deliver(caller, call, make)
+            caller.flush()
+
+        self.cursors.add(cursor, done, lambda: caller.is_open(call))
 
     # Leases
 

@@ -220,12 +220,10 @@ class Channel:
             UnansweredError: it was cut, or not answered in time.
         """
         began = time.monotonic()
-        pieces: list[messages.RangeResponse] = []
         try:
             with trio.fail_after(seconds):
                 async with aclosing(self._pieces(request, seconds)) as found:
-                    async for piece in found:
-                        pieces.append(piece)  # noqa: PERF401 - what came before a cut is dropped
+                    pieces = [piece async for piece in found]
         except (trio.TooSlowError, DisconnectedError) as error:
             self._record.failures[label] += 1
             raise UnansweredError(f"{label}: {error}") from error

@@ -82,7 +82,9 @@ def optimistic_put(
 ) -> messages.TxnRequest:
     """Write an object if it was changed last at `expected` (0: if it does not exist)."""
     put = messages.PutRequest(key=key, value=value, lease=lease)
-    return _optimistic(key, expected, messages.RequestOp(request_put=put), get_on_failure)
+    return _optimistic(
+        key, expected, messages.RequestOp(request_put=put), get_on_failure=get_on_failure
+    )
 
 
 def optimistic_delete(key: bytes, expected: int) -> messages.TxnRequest:
@@ -96,7 +98,8 @@ def _optimistic(
     key: bytes,
     expected: int,
     operation: messages.RequestOp,
-    get_on_failure: bool,  # noqa: FBT001 - the public ones ask for it by name
+    *,
+    get_on_failure: bool,
 ) -> messages.TxnRequest:
     otherwise = [messages.RequestOp(request_range=messages.RangeRequest(key=key))]
     return messages.TxnRequest(
