@@ -19,6 +19,7 @@ class Stream:
 
     def __init__(self) -> None:
         self.progress: list[float] = []
+        self.prompt = None
         self._asked = False
 
     async def next(self, session: WatchSession) -> bool:

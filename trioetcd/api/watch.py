@@ -5,6 +5,7 @@ from __future__ import annotations
 from trioetcd.api.context import MessageStream, Metadata
 from trioetcd.mvcc import WatchSession
 from trioetcd.runtime.server import Server
+from trioetcd.runtime.watch_feed import Prompt
 from trioetcd.schema import messages
 
 __all__ = ["WatchAPI"]
@@ -27,6 +28,7 @@ class _MessageWatch:
     def __init__(self, stream: MessageStream) -> None:
         self._stream = stream
         self.send = stream.send
+        self.prompt = stream if isinstance(stream, Prompt) else None
 
     async def next(self, session: WatchSession) -> bool:
         message = await self._stream.receive()

@@ -28,6 +28,9 @@ class Connection(Protocol):
     def release(self, call: int, /) -> None:
         """Let the client go on."""
 
+    def has_room(self, call: int, /) -> bool:
+        """Whether nothing of a stream waits to be sent, and the kernel takes what is written."""
+
     def send_framed(self, call: int, framed: bytes, /) -> int:
         """Queue messages of a stream and write them; gives the bytes behind its window."""
 
@@ -81,12 +84,21 @@ class CallStream:
             self._connection.release(self.call)
         return message
 
+    @property
+    def has_room(self) -> bool:
+        """Whether there is little enough behind the client's window for `send_nowait`."""
+        return self._connection.has_room(self.call)
+
+    def send_nowait(self, messages_: list[bytes], /) -> int:
+        """Send messages; gives the bytes behind the client's window."""
+        framed = b"".join([frame(message) for message in messages_])
+        return self._connection.send_framed(self.call, framed)
+
     async def send(self, messages_: list[bytes], /) -> None:
         """Send messages; returns when little enough is behind the client's window."""
         self.drained = trio.Event()
         connection = self._connection
-        framed = b"".join([frame(message) for message in messages_])
-        if connection.send_framed(self.call, framed) > connection.backlog_bytes_max:
+        if self.send_nowait(messages_) > connection.backlog_bytes_max:
             await self.drained.wait()
         await connection.wait_unparked()
         await trio.lowlevel.checkpoint()

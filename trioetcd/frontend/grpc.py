@@ -449,6 +449,10 @@ class GrpcConnection:
         self._codec.release(call)
         self.flush()
 
+    def has_room(self, call: int) -> bool:
+        """Whether nothing of a stream waits to be sent, and the kernel takes what is written."""
+        return not self._stream.parked_bytes and not self._codec.backlog(call)
+
     def send_framed(self, call: int, framed: bytes) -> int:
         """Queue messages of a stream and write them; gives the bytes behind its window."""
         self._codec.send_messages(call, framed)

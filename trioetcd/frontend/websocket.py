@@ -97,6 +97,7 @@ class _SocketWatch:
         self._connection = connection
         self._text = ""
         self._decoder = json.JSONDecoder()
+        self.prompt = None  # frames are sent by a task
 
     async def next(self, session: WatchSession) -> bool:
         """Take the requests of the next frame to the session."""

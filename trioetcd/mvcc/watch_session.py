@@ -121,6 +121,11 @@ class WatchSession:
         return bool(self._outbox or self._lagging)
 
     @property
+    def waiting_bytes(self) -> int:
+        """What waits to be sent."""
+        return self._size
+
+    @property
     def congested(self) -> bool:
         """Whether so much waits to be sent that no more requests should be read."""
         return self._size >= self._size_max

@@ -27,7 +27,7 @@ from trioetcd.runtime.metrics import Metrics
 from trioetcd.runtime.progress import tell_progress, with_jitter
 from trioetcd.runtime.transfers import Transfers
 from trioetcd.runtime.waiter import Waiter
-from trioetcd.runtime.watch_feed import WatchStream, feed
+from trioetcd.runtime.watch_feed import Pushes, WatchStream, feed
 from trioetcd.runtime.writer import BatchWriter, Writer
 from trioetcd.schema import fastpath
 from trioetcd.statemachine import HEAD, CommandKind, Outcome
@@ -134,6 +134,7 @@ class Server:
         self._entropy = entropy
         self._header = fastpath.header_prefix(replica.cluster_id, replica.member_id)
         self.also_turned: Callable[[Outputs], None] = _nothing_asked
+        self._pushes = Pushes()
         self._stopping = False
         self._stopped = trio.Event()
         self.driver = Driver(
@@ -302,7 +303,7 @@ class Server:
                 progress_seconds=with_jitter(self.limits.progress_seconds, self._entropy.bits),
             )
 
-        await feed(stream, make)
+        await feed(stream, make, self._pushes)
 
     def complaints(self) -> list[str]:
         """Say what is wrong with this member, as Status lists it."""
@@ -388,8 +389,11 @@ class Server:
             self.also_turned(outputs)
         if outputs.reloaded:  # before what came after the snapshot, of which all miss the beginning
             self.hub.reload()
-        for revision, events in outputs.published:
-            self.hub.publish(revision, events)
+        if outputs.published:
+            self._pushes.begin()
+            for revision, events in outputs.published:
+                self.hub.publish(revision, events)
+            self._pushes.end()
         for start, stop in outputs.freed:
             self.disk.give_back(start, stop)
         if outputs.resolved or outputs.readable or outputs.leases:
