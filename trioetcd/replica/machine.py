@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import ceil
 from typing import NamedTuple
 
+from trioetcd.auth import AuthStore
 from trioetcd.cluster import Membership
 from trioetcd.lease import Lessor
 from trioetcd.mvcc import Store
@@ -23,6 +24,7 @@ class Machine(NamedTuple):
     lessor: Lessor
     alarms: Alarms
     membership: Membership
+    auth: AuthStore
     applier: Applier
 
 
@@ -44,5 +46,8 @@ def assemble(space: Space, recovered: Recovered, config: ReplicaConfig) -> Machi
     )
     alarms = Alarms(space, epoch=epoch)
     membership = Membership(space, epoch=epoch)
-    applier = Applier(space=space, store=store, lessor=lessor, alarms=alarms, membership=membership)
-    return Machine(store, lessor, alarms, membership, applier)
+    auth = AuthStore(space, epoch=epoch)
+    applier = Applier(
+        space=space, store=store, lessor=lessor, alarms=alarms, membership=membership, auth=auth
+    )
+    return Machine(store, lessor, alarms, membership, auth, applier)

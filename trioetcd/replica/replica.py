@@ -83,7 +83,7 @@ class Replica:
 
     Attributes:
         space: all rows, durable or not, as the state machine sees them.
-        store, lessor, alarms, membership, applier: the parts of the state machine.
+        store, lessor, alarms, membership, auth, applier: the parts of the state machine.
         member_id, cluster_id: who this is.
         is_current: whether a linearizable read may be answered from the store as it stands;
             changes only within `step`.
@@ -117,6 +117,7 @@ class Replica:
         self.lessor = machine.lessor
         self.alarms = machine.alarms
         self.membership = machine.membership
+        self.auth = machine.auth
         self.applier = machine.applier
         self.member_id = recovered.member_id
         self.cluster_id = recovered.cluster_id
@@ -466,6 +467,7 @@ class Replica:
         self.lessor.load(epoch=epoch)
         self.alarms.load(epoch=epoch)
         self.membership.load(epoch=epoch)
+        self.auth.load(epoch=epoch)
         dropped = self._applying.drop()
         if dropped is not None:
             outputs.resolved.append((dropped, EtcdError(TIMEOUT)))

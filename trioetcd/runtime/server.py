@@ -123,6 +123,7 @@ class Server:
         self.lessor = replica.lessor
         self.applier = replica.applier
         self.membership = replica.membership
+        self.auth = replica.auth
         self.alarms = replica.alarms
         self.limits = limits
         self.metrics = metrics

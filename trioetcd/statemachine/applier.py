@@ -125,7 +125,10 @@ class Applier:
             if 32 <= kind < 64:
                 return self._membership.apply(kind, payload)
             if 64 <= kind < 96 and self._auth is not None:
-                return self._auth.apply(kind, payload)
+                outcome = self._auth.apply(kind, payload)
+                if isinstance(outcome, EtcdError):
+                    return outcome
+                return self._store.revision, outcome[1]
             return EtcdError(BAD_COMMAND)
         except EtcdError as error:
             return error

@@ -56,6 +56,7 @@ class CommandKind(IntEnum):
     AUTH_ROLE_DELETE = 72
     AUTH_ROLE_GRANT_PERMISSION = 73
     AUTH_ROLE_REVOKE_PERMISSION = 74
+    AUTHENTICATE = 75
 
 
 def encode_command(kind: int, request: RequestID, payload: bytes) -> bytes:
