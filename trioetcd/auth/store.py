@@ -10,17 +10,17 @@ together is worked out when it is first asked for, and forgotten with every chan
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode
 from bisect import insort
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from operator import attrgetter
 from struct import Struct
 from typing import Final, Protocol
 
 from trioetcd import errors
 from trioetcd.auth import commands
+from trioetcd.auth.password import read_hash
 from trioetcd.auth.permission import Rights
 from trioetcd.auth.user import (
     ROOT,
@@ -145,6 +145,7 @@ class AuthStore:
             role.name: role for _, row in read_roles(space, epoch) for role in [decode_role(row)]
         }
         self._rights: dict[str, Rights] = {}
+        self._decoys: list[bytes] | None = None
         self.changes += 1
         self.listener.clear()
 
@@ -165,6 +166,25 @@ class AuthStore:
     def roles(self) -> list[Role]:
         """Give all roles in the order of their names, as RoleList does."""
         return [self._roles[name] for name in sorted(self._roles)]
+
+    def hash_for(self, user: str) -> tuple[bytes, bool]:
+        """Give the hash that a password shown for a user is checked against.
+
+        A name that nobody has gets the hash of somebody who has one, always the same, so that the
+        answer takes as long as if there were such a user, whatever the costs of the hashes are.
+
+        Returns:
+            The hash, empty if nobody has one; and whether a password that fits it counts.
+        """
+        known = self._users.get(user)
+        if known is not None and known.password:
+            return known.password, True
+        if self._decoys is None:
+            self._decoys = [user.password for user in self.users() if user.password]
+        if not self._decoys:
+            return b"", False
+        chosen = int.from_bytes(sha256(user.encode()).digest()[:8], "big") % len(self._decoys)
+        return self._decoys[chosen], False
 
     def is_root(self, user: str) -> bool:
         """Whether a user has the role that may do everything."""
@@ -249,7 +269,7 @@ class AuthStore:
         if request.name in self._users:
             raise EtcdError(errors.USER_ALREADY_EXIST)
         no_password = request.options.no_password
-        password = b"" if no_password else _password(request)
+        password = b"" if no_password else read_hash(request)
         self._put_user(User(request.name, password, no_password))
         self._changed()
 
@@ -267,7 +287,7 @@ class AuthStore:
         request = messages.AuthUserChangePasswordRequest.FromString(payload)
         user = self._user(request.name)
         # etcd: a user without a password keeps having none, and the request succeeds.
-        password = b"" if user.no_password else _password(request)
+        password = b"" if user.no_password else read_hash(request)
         self._put_user(replace(user, password=password))
         self._changed()
         self.listener.invalidate(user.name)
@@ -377,27 +397,9 @@ class AuthStore:
         self.revision = revision
         self.changes += 1
         self._rights.clear()
+        self._decoys = None
         self._space.put(self._epoch + _STANDING, _STANDING_ROW.pack(enabled, revision))
 
 
 def _without(user: User, role: str) -> User:
     return replace(user, roles=tuple(each for each in user.roles if each != role))
-
-
-def _password(
-    request: messages.AuthUserAddRequest | messages.AuthUserChangePasswordRequest,
-) -> bytes:
-    """Give the hash that a request carries; an empty one fits no password.
-
-    Raises:
-        EtcdError: it is not base64 (etcd's error for that).
-        DecodeError: there is a password as well, and the log is no place for it.
-    """
-    if request.password:
-        raise messages.DecodeError("a password that was not hashed before it was proposed")
-    # Go's decoder passes over line ends.
-    text = request.hashedPassword.replace("\r", "").replace("\n", "")
-    try:
-        return b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise EtcdError(errors.NO_PASSWORD_USER) from None
