@@ -5,7 +5,7 @@ takes long (bcrypt) is a plain function for a thread.
 
 Modules: `user` (the values), `commands` (what stands in the log), `store` (the state), `answer`
 (what is told of it), `permission` (unions of intervals), `password` (bcrypt), `token` (letters
-that stand for a user), `signed_token` (JWT).
+that stand for a user), `signed_token` (JWT), `token_option` (``--auth-token``).
 """
 
 from __future__ import annotations
@@ -27,18 +27,9 @@ from trioetcd.auth.password import (
     hash_password,
     must_hash,
     seal,
-    verify,
+    verify_password,
 )
 from trioetcd.auth.permission import KeySet, Rights
-from trioetcd.auth.signed_token import (
-    SIGN_METHODS,
-    Claims,
-    KeyFile,
-    SignedTokens,
-    TokenError,
-    TokenOption,
-    parse_token_option,
-)
 from trioetcd.auth.store import AuthStore, Listener, read_roles, read_standing, read_users
 from trioetcd.auth.token import (
     SimpleToken,
@@ -48,6 +39,7 @@ from trioetcd.auth.token import (
     read_simple_token,
     write_simple_token,
 )
+from trioetcd.auth.token_option import SIGN_METHODS, TokenOption, parse_token_option
 from trioetcd.auth.user import READ, READWRITE, ROOT, WRITE, Permission, Role, User
 
 __all__ = [
@@ -62,17 +54,13 @@ __all__ = [
     "WRITE",
     "AuthStore",
     "Authentication",
-    "Claims",
-    "KeyFile",
     "KeySet",
     "Listener",
     "PasswordRequest",
     "Permission",
     "Rights",
     "Role",
-    "SignedTokens",
     "SimpleToken",
-    "TokenError",
     "TokenOption",
     "TokenTable",
     "User",
@@ -95,6 +83,6 @@ __all__ = [
     "status_body",
     "user_body",
     "user_list_body",
-    "verify",
+    "verify_password",
     "write_simple_token",
 ]

@@ -1,8 +1,9 @@
 """Passwords: hashing and checking them with bcrypt, as etcd does, and what a request may carry.
 
-`hash_password` and `verify` block for as long as the cost says (80 ms at 10) with the GIL let go:
-whoever serves requests runs them in a thread. A password stands in no error, and goes no further
-than the member that was asked: `seal` makes the command of a request, with the hash in its place.
+`hash_password` and `verify_password` block for as long as the cost says (80 ms at 10) with the
+GIL let go: whoever serves requests runs them in a thread. A password stands in no error, and goes
+no further than the member that was asked: `seal` makes the command of a request, with the hash in
+its place.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ __all__ = [
     "must_hash",
     "read_hash",
     "seal",
-    "verify",
+    "verify_password",
 ]
 
 COST_MIN: Final = 4
@@ -115,7 +116,7 @@ def hash_password(password: str, salt: bytes) -> bytes:
     return bcrypt.hashpw(password.encode(), salt)
 
 
-def verify(password: str, hashed: bytes, *, cost: int) -> bool:
+def verify_password(password: str, hashed: bytes, *, cost: int) -> bool:
     """Say whether a password fits a hash; blocks.
 
     What is longer than bcrypt takes in fits what was hashed of its beginning, as in Go: etcd

@@ -11,7 +11,7 @@ together is worked out when it is first asked for, and forgotten with every chan
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import sha256
 from operator import attrgetter
@@ -60,19 +60,20 @@ def read_standing(view: ReadView, epoch: bytes) -> tuple[bool, int] | None:
     return None if value is None else _STANDING_ROW.unpack(value)
 
 
-def read_users(view: ReadView, epoch: bytes) -> list[Row]:
-    """Read all users: name and stored form, in order."""
+def read_users(view: ReadView, epoch: bytes) -> Iterator[Row]:
+    """Go through all users in order: name and stored form."""
     return _read(view, epoch + _USER)
 
 
-def read_roles(view: ReadView, epoch: bytes) -> list[Row]:
-    """Read all roles: name and stored form, in order."""
+def read_roles(view: ReadView, epoch: bytes) -> Iterator[Row]:
+    """Go through all roles in order: name and stored form."""
     return _read(view, epoch + _ROLE)
 
 
-def _read(view: ReadView, prefix: bytes) -> list[Row]:
+def _read(view: ReadView, prefix: bytes) -> Iterator[Row]:
     stop = prefix[:-1] + bytes((prefix[-1] + 1,))
-    return [(key[len(prefix) :], value) for key, value in view.scan(prefix, stop)]
+    for key, value in view.scan(prefix, stop):
+        yield key[len(prefix) :], value
 
 
 class Listener(Protocol):
@@ -138,12 +139,10 @@ class AuthStore:
         space = self._space
         self._epoch = epoch
         self.enabled, self.revision = read_standing(space, epoch) or (False, _FIRST_REVISION)
-        self._users = {
-            user.name: user for _, row in read_users(space, epoch) for user in [decode_user(row)]
-        }
-        self._roles = {
-            role.name: role for _, row in read_roles(space, epoch) for role in [decode_role(row)]
-        }
+        users = (decode_user(row) for _, row in read_users(space, epoch))
+        roles = (decode_role(row) for _, row in read_roles(space, epoch))
+        self._users = {user.name: user for user in users}
+        self._roles = {role.name: role for role in roles}
         self._rights: dict[str, Rights] = {}
         self._decoys: list[bytes] | None = None
         self.changes += 1

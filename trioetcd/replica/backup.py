@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable
 from typing import Final
 
+from trioetcd.auth import read_roles, read_standing, read_users
 from trioetcd.cluster import Member, read_members
 from trioetcd.lease import read_leases
 from trioetcd.mvcc import Sorter, Steps, Tables, export_revisions, pack_revision
@@ -26,12 +27,9 @@ from trioetcd.values import MemberID
 __all__ = ["Backup"]
 
 _SLICE_ROWS: Final = 256
-"""Leases written in one slice: about 0.3 ms."""
+"""Leases, users or roles written in one slice: about 0.3 ms."""
 
 _REMOVED: Final = b"removed"
-
-_AUTH: Final = (b"auth", b"authUsers", b"authRoles")
-"""Empty: there are no users, and etcd makes what it misses in them."""
 
 _Rows = Iterable[tuple[bytes, bytes]]
 
@@ -73,21 +71,16 @@ class Backup:
             view, Tables(epoch), meta.compact_revision, self.scratch, database.put
         )
         database.end()
-        database.begin(b"lease")
-        for number, (lease, granted, remaining) in enumerate(read_leases(view, epoch)):
-            database.put(lease.to_bytes(8, "big", signed=True), _lease(lease, granted, remaining))
-            if number % _SLICE_ROWS == 0:
-                yield None
-        yield None
-        database.end()
+        yield from self._fill_slowly(b"lease", map(_lease, read_leases(view, epoch)))
         members, removed = read_members(view, epoch)
         self._fill(b"members", ((_name(member.id), _member(member)) for member in members))
         self._fill(b"members_removed", ((_name(member), _REMOVED) for member in removed))
         self._fill(b"meta", _meta_rows(meta, members))
         self._fill(b"alarm", ((_alarm(*alarm), b"") for alarm in read_alarms(view, epoch)))
         self._fill(b"cluster", ())
-        for bucket in _AUTH:
-            self._fill(bucket, ())
+        self._fill(b"auth", _auth(read_standing(view, epoch)))
+        yield from self._fill_slowly(b"authUsers", read_users(view, epoch))
+        yield from self._fill_slowly(b"authRoles", read_roles(view, epoch))
         self.head = database.finish()
 
     def _fill(self, bucket: bytes, rows: _Rows) -> None:
@@ -95,6 +88,16 @@ class Backup:
         self.database.begin(bucket)
         for key, value in sorted(rows):
             self.database.put(key, value)
+        self.database.end()
+
+    def _fill_slowly(self, bucket: bytes, rows: _Rows) -> Steps[None]:
+        """Write a bucket of any number of rows, which come in order."""
+        self.database.begin(bucket)
+        for number, (key, value) in enumerate(rows):
+            self.database.put(key, value)
+            if number % _SLICE_ROWS == 0:
+                yield None
+        yield None
         self.database.end()
 
 
@@ -130,6 +133,17 @@ def _conf_state(members: Iterable[Member]) -> bytes:
     return _json(found | {"auto_leave": False})
 
 
+def _auth(standing: tuple[bool, int] | None) -> _Rows:
+    """Give etcd's form of whether auth is enabled, and of the auth revision.
+
+    Nothing if there never was a change: etcd begins at its first revision, as this store does.
+    """
+    if standing is not None:
+        enabled, revision = standing
+        yield b"authEnabled", bytes((enabled,))
+        yield b"authRevision", revision.to_bytes(8, "big")
+
+
 def _name(member: MemberID) -> bytes:
     """Give the key of a member: its number in hexadecimal."""
     return b"%x" % member
@@ -152,10 +166,12 @@ def _alarm(kind: int, member: int) -> bytes:
     return messages.AlarmMember(memberID=member, alarm=kind).SerializeToString()
 
 
-def _lease(lease: int, granted: int, remaining: int) -> bytes:
+def _lease(row: tuple[int, int, int]) -> tuple[bytes, bytes]:
     """Give etcd's form of a lease: leasepb.Lease, of which ID, TTL and RemainingTTL are 1 to 3."""
+    lease, granted, remaining = row
     rest = b"\x18" + varint(remaining) if remaining else b""
-    return b"\x08%b\x10%b%b" % (varint(lease), varint(granted), rest)
+    value = b"\x08%b\x10%b%b" % (varint(lease), varint(granted), rest)
+    return lease.to_bytes(8, "big", signed=True), value
 
 
 def _json(value: object) -> bytes:
