@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
@@ -48,11 +49,12 @@ class TokenError(ValueError):
     """A token is not to be believed; the sentence is for the log and holds nothing of it."""
 
 
-class KeyFile(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class KeyFile:
     """The content of a file with a key, and the name to call it by in errors."""
 
     name: str
-    data: bytes
+    data: bytes = field(repr=False)
 
 
 class SignedTokens:
