@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from random import Random
 from typing import Final
 
 from trioetcd.auth import AuthStore, commands
@@ -77,6 +78,16 @@ def revoke(role: str, key: bytes, range_end: bytes = b"") -> Command:
     return commands.AUTH_ROLE_REVOKE_PERMISSION, messages.AuthRoleRevokePermissionRequest(
         role=role, key=key, range_end=range_end
     )
+
+
+class Chance:
+    """Numbers of one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = Random(seed)
+
+    def bits(self, count: int, /) -> int:
+        return self._random.getrandbits(count)
 
 
 class Asked:

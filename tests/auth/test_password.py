@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from random import Random
 
 import bcrypt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.auth.asking import HASH
+from tests.auth.asking import HASH, Chance
 from trioetcd.auth import (
     PasswordRequest,
     check_password,
@@ -31,16 +30,6 @@ from trioetcd.schema.messages import (
 
 NO_PASSWORD = UserAddOptions(no_password=True)
 OTHERS = b64encode(HASH).decode()
-
-
-class Chance:
-    """Numbers of one seed."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = Random(seed)
-
-    def bits(self, count: int, /) -> int:
-        return self._random.getrandbits(count)
 
 
 @settings(deadline=None, max_examples=20)

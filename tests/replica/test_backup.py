@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.auth.asking import HASH, Command, enable, grant, grant_role, role_add, user_add
 from tests.bbolt_reader import Database
+from trioetcd.auth import AuthStore
 from trioetcd.cluster import Member, Membership
 from trioetcd.lease import Lessor
 from trioetcd.mvcc import Store
@@ -98,6 +100,11 @@ class State:
         self.lessor = Lessor(self.space, epoch=epoch)
         self.alarms = Alarms(self.space, epoch=epoch)
         self.membership = Membership(self.space, epoch=epoch)
+        self.auth = AuthStore(self.space, epoch=epoch)
+
+    def ask(self, *commands: Command) -> None:
+        for kind, request in commands:
+            assert (0, b"") == self.auth.apply(kind, request.SerializeToString())
 
     def save(self, *, applied: int = 77, term: int = 3) -> Made:
         value = self.space.get(META_ROW)
@@ -182,6 +189,25 @@ def test_leases_and_alarms() -> None:
     ]
 
 
+def test_users_and_roles() -> None:
+    """They are etcd's own messages under their names; whether they count is a byte."""
+    state = State()
+    state.ask(user_add("root"), user_add("é", no_password=True), role_add("r"))
+    state.ask(grant("r", 1, b"k", b"l"), grant_role("root", "root"), grant_role("root", "r"))
+    buckets = state.save().database.buckets
+    assert dict(buckets[b"auth"]) == {
+        b"authEnabled": b"\0",
+        b"authRevision": (7).to_bytes(8, "big"),
+    }
+    assert buckets[b"authUsers"] == [
+        (b"root", b"\x0a\x04root\x12\x3c" + HASH + b"\x1a\x01r\x1a\x04root\x22\x00"),
+        ("é".encode(), b"\x0a\x02\xc3\xa9\x22\x02\x08\x01"),
+    ]
+    assert buckets[b"authRoles"] == [(b"r", b"\x0a\x01r\x12\x08\x08\x01\x12\x01k\x1a\x01l")]
+    state.ask(enable())
+    assert dict(state.save().database.buckets[b"auth"])[b"authEnabled"] == b"\x01"
+
+
 @pytest.mark.parametrize("compact", [0, 1, 3])
 def test_the_compact_revision(compact: int) -> None:
     """It is written twice, as scheduled and as finished; what it forgot is left out."""
@@ -222,7 +248,11 @@ def fill(count: int, value_bytes: int) -> Made:
         store.put(key, value, 0, store.current(key))
     for lease in range(1, count):
         state.lessor.grant(lease, 100, 0.0)
+    state.ask(*(user_add(f"u{number:06}") for number in range(count)))
+    state.ask(*(role_add(f"r{number:06}") for number in range(count)))
     made = state.save()
+    assert count == len(made.database.buckets[b"authUsers"])
+    assert count == len(made.database.buckets[b"authRoles"])
     assert len(made.database.buckets[b"key"]) == count + -(-count // 10)
     return made
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trioetcd import errors
+from trioetcd.auth import AuthStore
 from trioetcd.errors import ErrorRow, EtcdError
 from trioetcd.lease import Lessor
 from trioetcd.mvcc import Store
@@ -288,6 +289,28 @@ def test_families() -> None:
         outcome = member.applier.apply(kind, payload)
         assert isinstance(outcome, EtcdError)
         assert outcome.row == BAD_COMMAND
+
+
+def test_commands_of_auth() -> None:
+    """They are handed on, and the answer tells the revision of the keys; errors stay errors."""
+    member = Member()
+    member.put(b"k")
+    auth = AuthStore(member.space, epoch=b"\x80")
+    applier = Applier(
+        space=member.space,
+        store=member.store,
+        lessor=member.lessor,
+        alarms=member.alarms,
+        membership=member.members,
+        auth=auth,
+    )
+    add = messages.AuthRoleAddRequest(name="r").SerializeToString()
+    assert applier.apply(CommandKind.AUTH_ROLE_ADD, add) == (2, b"")
+    assert (2, ["r"]) == (auth.revision, [role.name for role in auth.roles()])
+    for payload, row in ((add, errors.ROLE_ALREADY_EXIST), (b"\xff", BAD_COMMAND)):
+        outcome = applier.apply(CommandKind.AUTH_ROLE_ADD, payload)
+        assert isinstance(outcome, EtcdError)
+        assert row == outcome.row
 
 
 def test_compaction_errors() -> None:
