@@ -590,6 +590,25 @@ for _key, _outcome in TROUBLES.items():
 
     _add(_key[0], _outcome, "troubled", _told)
 
+# -- Who waits in vain ------------------------------------------------------------------------
+
+IN_VAIN: Final[dict[tuple[str, str], ErrorRow]] = {
+    ("behind", "KV/Range"): errors.TIMEOUT_WAIT_APPLIED_INDEX,
+    ("behind", "KV/Txn"): errors.TIMEOUT,
+    ("behind", "Lease/LeaseKeepAlive"): errors.TIMEOUT_WAIT_APPLIED_INDEX,
+    ("behind", "Lease/LeaseTimeToLive"): errors.TIMEOUT_WAIT_APPLIED_INDEX,
+    ("unheard", "KV/Range"): errors.LEADER_CHANGED,
+    ("unheard", "KV/Put"): errors.TIMEOUT_DUE_TO_CONNECTION_LOST,
+}
+"""What the scripts of `tests/letter/waits.py` provoke, by stage and procedure."""
+
+for (_stage, _rpc), _row in IN_VAIN.items():
+
+    def _waited(stage: Stage, rpc: str = _rpc) -> Said:
+        return stage.told(rpc)
+
+    _add(_rpc, _row, _stage, _waited)
+
 # -- What is not provoked ---------------------------------------------------------------------
 
 REFUSED: Final[dict[str, str]] = {
@@ -641,16 +660,7 @@ NEVER: Final[dict[ErrorRow, str]] = {
     ),
     errors.DOWNGRADE_IN_PROCESS: "no downgrade ever begins (cluster/downgrade.py)",
     errors.CLUSTER_ID_MISMATCH: "etcd's server does not send it either; it is a row of its clients",
-    errors.LEADER_CHANGED: (
-        "a linearizable read that meets a change of leaders is asked of the next leader "
-        "(replica/reads.py), and times out at worst"
-    ),
     errors.NOT_CAPABLE: "every version of ours has all procedures, or says UNIMPLEMENTED",
-    errors.TIMEOUT_DUE_TO_CONNECTION_LOST: "see docs/divergences.md: the code is the same",
-    errors.TIMEOUT_WAIT_APPLIED_INDEX: (
-        "etcd's keep-alive waits so before it looks for a lease; here it waits with the reads, "
-        "whose error is Timeout"
-    ),
     errors.CANCELED: "whoever cancelled a call reads no answer; nobody reads etcd's either",
     errors.NOT_PRIMARY_LESSOR: (
         "a question about a lease goes on to the next leader (replica/lease_desk.py)"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 
 import pytest
 
-from tests.letter import troubles
+from tests.letter import troubles, waits
 from tests.letter.caller import OK
 from tests.letter.stages import Stage
 from tests.proof.cluster import Cluster
 from tests.proof.member import Member
+from tests.proof.proxy import Proxy, ProxyThread
 from trioetcd.schema import messages as m
 
 QUICK = ("--heartbeat-interval=50", "--election-timeout=500")
@@ -124,5 +126,34 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     try:
         cluster.start()
         yield troubles.play(cluster)
+    finally:
+        cluster.close()
+
+
+@pytest.fixture(scope="session")
+def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Give what a member said whose store was long behind what was committed."""
+    member = Member("trioetcd", tmp_path_factory.mktemp("behind"), flags=QUICK)
+    member.start()
+    stage = Stage.of(member)
+    try:
+        yield waits.ask_behind_a_backlog(stage)
+    finally:
+        stage.caller.close()
+        member.kill()
+
+
+@pytest.fixture(scope="session")
+def unheard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Give what a follower said that nobody could hear any more."""
+    cluster = Cluster("trioetcd", tmp_path_factory.mktemp("unheard"), flags=QUICK)
+    proxy = Proxy(
+        [member.peer_port for member in cluster.members], cluster.owner_of, random.Random(1)
+    )
+    cluster.advertise(proxy.ports)
+    try:
+        with ProxyThread(proxy) as thread:
+            cluster.start()
+            yield waits.ask_without_a_way_to_the_leader(cluster, thread)
     finally:
         cluster.close()

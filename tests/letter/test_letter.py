@@ -31,7 +31,7 @@ SOURCE = Path(errors.__file__).parent
 INJECTED_MAX = 8
 
 
-DEAR = ("learning", "stopped", "troubled")
+DEAR = ("behind", "learning", "stopped", "troubled", "unheard")
 """Stages that take seconds to set: all cases of one are one test, set by one worker alone."""
 
 

@@ -3,7 +3,8 @@
 Each member is known to the others by the proxy's port; who dials is found out by the socket's
 owner. Faults are set per direction, from one member to another, whoever dialled: a direction that
 is cut takes no byte further, and goes on where it was when it is mended, as TCP does over a line
-that was dead for a while.
+that was dead for a while. Besides, one member may be kept from dialling another, as a firewall does
+it that looks at who begins.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ class Proxy:
     Attributes:
         ports: where it listens, one port per member.
         lines: the state of each direction, by sender and receiver.
+        refused: who may not dial whom.
         passed: bytes passed on, by sender and receiver.
     """
 
@@ -91,6 +93,7 @@ class Proxy:
         self.ports = [free_port() for _ in targets]
         self.lines = {(a, b): Line() for a in places for b in places if a != b}
         self.passed = dict.fromkeys(self.lines, 0)
+        self.refused: set[tuple[int, int]] = set()
         self._targets = targets
         self._dialler = dialler
         self._chance = chance
@@ -121,6 +124,13 @@ class Proxy:
             if place is None or (pair is not None and place in pair):
                 _break(stream)
 
+    def refuse(self, dialler: int, receiver: int) -> None:
+        """Break the connections that one member dialled to another, and take no more of them."""
+        self.refused.add((dialler, receiver))
+        for stream, pair in list(self._streams.items()):
+            if pair == (dialler, receiver):
+                _break(stream)
+
     async def _accept(self, place: int, listener: trio.SocketListener) -> None:
         async with listener, trio.open_nursery() as nursery:
             while True:
@@ -130,6 +140,9 @@ class Proxy:
     async def _serve(self, receiver: int, near: trio.SocketStream) -> None:
         try:
             sender = self._dialler(near.socket.getpeername()[1])
+            if (sender, receiver) in self.refused:
+                _break(near)
+                return
             far = await trio.open_tcp_stream("127.0.0.1", self._targets[receiver])
         except OSError:
             _break(near)

@@ -68,6 +68,24 @@ async def test_a_cut_direction_passes_nothing_until_it_is_mended(
         assert await stream.receive_some() == b"2"
 
 
+@pytest.mark.parametrize("pair", [(0, 1), (1, 0)])
+async def test_who_is_refused_cannot_dial(pair: tuple[int, int]) -> None:
+    """Its connections break, and new ones do; whoever dials in the other direction is served."""
+    async with proxied() as (proxy, stream):
+        await stream.send_all(b"1")
+        assert await stream.receive_some() == b"1"
+        proxy.refuse(*pair)
+        async with await trio.open_tcp_stream("127.0.0.1", proxy.ports[1]) as again:
+            if pair == (0, 1):
+                for each in (stream, again):
+                    with pytest.raises(trio.BrokenResourceError):
+                        await each.receive_some()
+            else:
+                for each in (stream, again):
+                    await each.send_all(b"2")
+                    assert await each.receive_some() == b"2"
+
+
 async def test_a_reset_breaks_connections_and_new_ones_work() -> None:
     """After a reset the old connection is dead and the next one is not."""
     async with proxied() as (proxy, stream):

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from trioetcd.errors import STOPPED, TIMEOUT, TIMEOUT_DUE_TO_LEADER_FAIL, EtcdError
+from trioetcd.errors import (
+    STOPPED,
+    TIMEOUT,
+    TIMEOUT_DUE_TO_CONNECTION_LOST,
+    TIMEOUT_DUE_TO_LEADER_FAIL,
+    EtcdError,
+)
 from trioetcd.replica import Resolved
 from trioetcd.replica.pending import Pending
 
@@ -41,6 +47,19 @@ def test_what_a_leader_may_have_taken_along_is_told_so() -> None:
         add(pending, at, float(at))
     assert rows(pending.expire(100.0, elected=4.0)) == [
         (at, TIMEOUT_DUE_TO_LEADER_FAIL if at == 3 else TIMEOUT) for at in range(8)
+    ]
+
+
+def test_what_a_link_may_have_lost_is_told_so() -> None:
+    """Unless it may have been lost with a leader, which etcd names first."""
+    pending = Pending(timeout=7.0, election=2.0)
+    for at in range(4):
+        add(pending, at, float(at))
+    assert rows(pending.expire(100.0, 3.0, lambda then: then <= 2.0)) == [
+        (0, TIMEOUT_DUE_TO_CONNECTION_LOST),
+        (1, TIMEOUT_DUE_TO_CONNECTION_LOST),
+        (2, TIMEOUT_DUE_TO_LEADER_FAIL),
+        (3, TIMEOUT),
     ]
 
 

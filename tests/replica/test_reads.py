@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from trioetcd.errors import STOPPED, TIMEOUT, EtcdError
+from trioetcd.errors import (
+    LEADER_CHANGED,
+    STOPPED,
+    TIMEOUT,
+    TIMEOUT_WAIT_APPLIED_INDEX,
+    EtcdError,
+)
+from trioetcd.replica import LeaseAsked, ReadRequested, ReplicaConfig, Tick
 from trioetcd.replica.reads import GATHER_SECONDS, Reads
+from trioetcd.schema import messages
+from trioetcd.statemachine import CommandKind
+from trioetcd.storage.memory import MemoryBackend
+from trioetcd.testing.synchronous import Synchronous
 from trioetcd.values import Index
 
 
@@ -22,7 +33,7 @@ def test_a_read_waits_for_its_index() -> None:
 
 
 def test_a_read_does_not_wait_for_ever() -> None:
-    """With or without an index a read is told after its time, and at the end."""
+    """A read is told after its time what it waited for, the store or an index; so at the end."""
     reads = Reads(timeout=7.0)
     reads.add(["a"], 0.0)
     reads.confirm(Index(5))
@@ -33,9 +44,58 @@ def test_a_read_does_not_wait_for_ever() -> None:
     reads.confirm(Index(9))
     reads.add(["d"], 8.0)
     told += reads.fail(STOPPED)
-    expected = [("a", TIMEOUT), ("b", TIMEOUT), ("c", STOPPED), ("d", STOPPED)]
+    expected = [
+        ("a", TIMEOUT_WAIT_APPLIED_INDEX),
+        ("b", TIMEOUT),
+        ("c", STOPPED),
+        ("d", STOPPED),
+    ]
     assert expected == [(t, out.row) for t, out in told if isinstance(out, EtcdError)]
     assert reads.count == 0
+
+
+def test_what_waits_for_the_store_is_told_so() -> None:
+    """A read, and a question about a lease, that came behind an entry which takes long."""
+    config = ReplicaConfig(name="default", slices_per_step=1)
+    running = Synchronous(MemoryBackend(), config=config).start()
+    for begin in range(0, 1024, 128):
+        fill = messages.TxnRequest()
+        for at in range(begin, begin + 128):
+            fill.success.add().request_put.key = b"f%d" % at
+        running.done(CommandKind.TXN, fill)
+    every = messages.Compare(key=b"f", range_end=b"g", target=messages.Compare.MOD)
+    every.result = messages.Compare.GREATER
+    slow = messages.TxnRequest(compare=[every] * 64)
+    running.propose(("slow", CommandKind.TXN, slow.SerializeToString()))
+    running.persist(ReadRequested(["read"]), LeaseAsked("lease", 7, renew=True))
+    running.now += 6.9
+    running.step(Tick(running.now))
+    assert running.resolved.keys().isdisjoint({"slow", "read", "lease"})
+    running.now += 0.11
+    running.step(Tick(running.now))
+    for ticket in ("read", "lease"):
+        outcome = running.resolved[ticket]
+        assert isinstance(outcome, EtcdError)
+        assert outcome.row is TIMEOUT_WAIT_APPLIED_INDEX
+    running.settle()
+    assert isinstance(running.resolved["slow"], tuple)
+    assert not running.readable
+
+
+def test_a_read_is_told_of_a_leader_that_came_meanwhile() -> None:
+    """One that came to a leader who is known still is not, nor one that has its index."""
+    reads = Reads(timeout=7.0)
+    reads.add(["indexed"], 0.0)
+    reads.confirm(Index(5))
+    reads.add(["before"], 1.0)
+    reads.add(["after"], 2.0)
+    told = reads.expire(9.0, led_since=1.5)
+    expected = [
+        ("indexed", TIMEOUT_WAIT_APPLIED_INDEX),
+        ("before", LEADER_CHANGED),
+        ("after", TIMEOUT),
+    ]
+    assert expected == [(t, out.row) for t, out in told if isinstance(out, EtcdError)]
 
 
 def test_reads_gather_while_an_answer_is_awaited() -> None:

@@ -65,6 +65,7 @@ class Peering:
     intake: SnapshotIntake = field(init=False)
     metrics: Metrics = field(default_factory=Metrics)
     received: list[tuple[MemberID, int, Numbered]] = field(default_factory=list)
+    reached: list[MemberID] = field(default_factory=list)
     unreachable: list[MemberID] = field(default_factory=list)
     expelled: int = 0
     accepts: bool = True
@@ -167,6 +168,7 @@ async def peering(
         dial=TlsDialler(dials_with, silence_seconds=5).dial,
         entropy=Dice(number),
         limits=LIMITS,
+        reachable=found.reached.append,
         unreachable=found.lose,
         expelled=found.expel,
         metrics=found.metrics,

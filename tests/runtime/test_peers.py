@@ -137,6 +137,7 @@ async def test_a_peer_that_goes_is_unreachable_and_comes_back() -> None:
         async with peering(2) as two:
             one.know(one, two)
             await one.wait(lambda: one.peers.is_active(MemberID(2)))
+        assert [MemberID(2)] == one.reached
         await one.wait(lambda: MemberID(2) in one.unreachable)
         one.peers.send([heartbeat(1, 2, 1)])
         lines = one.logged()

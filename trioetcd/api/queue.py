@@ -32,9 +32,12 @@ SESSION_SECONDS: Final = 60
 
 PASSING: Final = frozenset(
     {
+        errors.LEADER_CHANGED,
         errors.NO_LEADER,
         errors.TIMEOUT,
+        errors.TIMEOUT_DUE_TO_CONNECTION_LOST,
         errors.TIMEOUT_DUE_TO_LEADER_FAIL,
+        errors.TIMEOUT_WAIT_APPLIED_INDEX,
         errors.TOO_MANY_REQUESTS,
     }
 )

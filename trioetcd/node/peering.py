@@ -16,6 +16,7 @@ from trioetcd.ports import Row
 from trioetcd.replica import (
     Envelope,
     Outputs,
+    Reachable,
     Received,
     SnapshotEnded,
     SnapshotMeta,
@@ -120,6 +121,7 @@ class Peering:
             dial=_dialler(config, machine, contexts).dial,
             entropy=machine.entropy,
             limits=peer_limits(config),
+            reachable=self._reachable,
             unreachable=self._unreachable,
             expelled=self.expelled.set,
             metrics=server.metrics,
@@ -235,6 +237,9 @@ class Peering:
         finally:
             cut.close()
             self._driver.put_in(SnapshotSent(to, ok=not reason))
+
+    def _reachable(self, member: MemberID) -> None:
+        self._driver.put_in(Reachable(member))
 
     def _unreachable(self, member: MemberID) -> None:
         self._driver.put_in(Unreachable(member))

@@ -16,6 +16,7 @@ __all__ = [
     "Persisted",
     "Proposal",
     "Proposed",
+    "Reachable",
     "ReadRequested",
     "Received",
     "SnapshotEnded",
@@ -94,7 +95,14 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """The link to a peer broke."""
+    """The link to a peer broke, or could not be made."""
+
+    peer: MemberID
+
+
+@dataclass(frozen=True, slots=True)
+class Reachable:
+    """The link to a peer has been made (anew)."""
 
     peer: MemberID
 
@@ -151,6 +159,7 @@ Input = (
     | SnapshotPiece
     | SnapshotEnded
     | Unreachable
+    | Reachable
     | TransferRequested
     | Tick
     | Proposed

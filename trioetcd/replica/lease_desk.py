@@ -8,7 +8,7 @@ goes on asking, of whoever leads, until it is answered or time is up: to ask twi
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from trioetcd.errors import NO_LEADER, TIMEOUT, TOO_MANY_REQUESTS, ErrorRow, EtcdError
 from trioetcd.lease import Lessor
@@ -17,7 +17,7 @@ from trioetcd.raft import Raft, Role
 from trioetcd.replica.config import ReplicaConfig
 from trioetcd.replica.inputs import LeaseAsked, Ticket
 from trioetcd.replica.lease_keeper import Append
-from trioetcd.replica.outputs import Outputs
+from trioetcd.replica.outputs import Outputs, Resolved
 from trioetcd.replica.reads import Reads
 from trioetcd.schema import messages
 from trioetcd.statemachine import CommandKind
@@ -147,7 +147,11 @@ class LeaseDesk:
         self._line.extendleft(reversed(again))
 
     def expire(self, now: float, outputs: Outputs) -> None:
-        """Give up on questions that have waited for too long; ask the others again."""
+        """Give up on questions that have waited for too long; ask the others again.
+
+        To be called when reads have been given up: who leads was told there what it waited for.
+        """
+        self._take_failed(outputs)
         if self._raft.role != Role.LEADER:
             self._ask_again(now - RETRY_SECONDS)
         row = TIMEOUT if self._raft.leader else NO_LEADER
@@ -193,7 +197,7 @@ class LeaseDesk:
         """Take out of `outputs` what was confirmed for this desk, and answer it."""
         raft = self._raft
         if self._confirming:
-            outputs.resolved = [each for each in outputs.resolved if not self._takes_back(each[0])]
+            self._take_failed(outputs)
             readable, outputs.readable = outputs.readable, []
             for ticket in readable:
                 if self._takes_back(ticket):
@@ -215,6 +219,25 @@ class LeaseDesk:
         if self._told:
             outputs.leases, self._told = self._told, []
         self.busy = bool(self._waiting or self._confirming or taken_back)
+
+    def _take_failed(self, outputs: Outputs) -> None:
+        """Take out of `outputs` what could not be confirmed, and tell this member's clients why.
+
+        Other members are told nothing: they ask again.
+        """
+        if not self._confirming:
+            return
+        resolved: list[Resolved] = []
+        for ticket, outcome in outputs.resolved:
+            if not self._takes_back(ticket):
+                resolved.append((ticket, outcome))
+            elif not (isinstance(outcome, EtcdError) and outcome.row is TIMEOUT):
+                confirming = cast("_Confirming", ticket)
+                mine = confirming.member == self._raft.me
+                waiting = self._forget(confirming.context) if mine else None
+                if waiting is not None:
+                    resolved.append((waiting.ticket, outcome))
+        outputs.resolved = resolved
 
     def _take_back(self, outputs: Outputs) -> None:
         """Let the log say that leases which are to be renewed have their full time again."""

@@ -98,6 +98,15 @@ class Peering:
         outputs.snapshots = raft.take_snapshots()
         outputs.expelled = self._membership.is_removed(me)
 
+    def link_broke(self, peer: MemberID) -> None:
+        """Note that what was said to another member may be lost, and why."""
+        self._raft.report_unreachable(peer)
+        self._proposing.links.broke(peer)
+
+    def link_made(self, peer: MemberID, now: float) -> None:
+        """Note that another member can be spoken to again."""
+        self._proposing.links.made(peer, now)
+
     def transfer(self, to: MemberID, connected: frozenset[MemberID]) -> None:
         """Hand leadership over to a voter; 0 is the one that is connected and has most of the log.
 

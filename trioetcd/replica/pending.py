@@ -9,8 +9,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 
-from trioetcd.errors import TIMEOUT, TIMEOUT_DUE_TO_LEADER_FAIL, ErrorRow, EtcdError
+from trioetcd.errors import (
+    TIMEOUT,
+    TIMEOUT_DUE_TO_CONNECTION_LOST,
+    TIMEOUT_DUE_TO_LEADER_FAIL,
+    ErrorRow,
+    EtcdError,
+)
 from trioetcd.replica.inputs import Ticket
 from trioetcd.replica.outputs import Resolved
 
@@ -43,21 +50,31 @@ class Pending:
         if not deadlines or deadlines[-1][1] != self.counter:
             deadlines.append((now + self._timeout, self.counter))
 
-    def expire(self, now: float, elected: float = -math.inf) -> list[Resolved]:
+    def expire(
+        self,
+        now: float,
+        elected: float = -math.inf,
+        unlinked: Callable[[float], bool] = lambda _then: False,
+    ) -> list[Resolved]:
         """Give up on the tickets that have waited for too long; their commands may yet happen.
 
         Args:
             now: the time.
             elected: since when the leader has been known.
+            unlinked: whether what came then may have got lost with a link.
         """
         expired: list[Resolved] = []
         deadlines = self._deadlines
         while deadlines and deadlines[0][0] <= now:
             until, upto = deadlines.popleft()
-            lost = elected - self._election < until - self._timeout < elected
-            row = TIMEOUT_DUE_TO_LEADER_FAIL if lost else TIMEOUT
-            expired += self.give_up(upto, row)
+            expired += self.give_up(upto, self._reason(until - self._timeout, elected, unlinked))
         return expired
+
+    def _reason(self, then: float, elected: float, unlinked: Callable[[float], bool]) -> ErrorRow:
+        """Say why what came `then` may have got no answer, in etcd's order."""
+        if elected - self._election < then < elected:
+            return TIMEOUT_DUE_TO_LEADER_FAIL
+        return TIMEOUT_DUE_TO_CONNECTION_LOST if unlinked(then) else TIMEOUT
 
     def give_up(self, upto: int, row: ErrorRow) -> list[Resolved]:
         """Give up on the tickets up to a count, with one reason."""

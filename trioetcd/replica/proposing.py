@@ -26,6 +26,7 @@ from trioetcd.replica import consensus
 from trioetcd.replica.config import ReplicaConfig
 from trioetcd.replica.forwarding import Forwarding
 from trioetcd.replica.inputs import Proposal
+from trioetcd.replica.links import Links
 from trioetcd.replica.outputs import Outputs
 from trioetcd.replica.pending import Pending
 from trioetcd.statemachine import COMMAND_FORMAT, HEAD
@@ -39,6 +40,7 @@ class Proposing:
     Attributes:
         waiting_bytes: bytes of entries that a leader has appended and no batch has taken.
         stopped: whether nothing is taken any more.
+        links: how commands get to others; whoever hears of it tells them.
 
     Args:
         raft: whose log it is.
@@ -59,6 +61,7 @@ class Proposing:
     ) -> None:
         self.waiting_bytes = 0
         self.stopped = False
+        self.links = Links(raft)
         self._raft = raft
         self._membership = membership
         self._pending = pending
@@ -70,6 +73,11 @@ class Proposing:
         self._forwarding = Forwarding(pending.waiting, patience=2 * config.election_seconds)
         self._gives_way = False
 
+    @property
+    def led_since(self) -> float:
+        """Since when the leader has been known that is known now, or was last."""
+        return self._forwarding.led_since
+
     def expire(self, now: float, outputs: Outputs) -> None:
         """Give up on commands that nobody has answered in time.
 
@@ -77,7 +85,7 @@ class Proposing:
         is committed, or was sent on to it, or is lost. It is given an election timeout more.
         """
         pending, forwarding, raft = self._pending, self._forwarding, self._raft
-        outputs.resolved.extend(pending.expire(now, forwarding.led_since))
+        outputs.resolved.extend(pending.expire(now, forwarding.led_since, self.links.lost_since))
         if forwarding.doubtful and now - forwarding.led_since >= self._config.election_seconds:
             log = raft.log
             if raft.leader and log.applied == log.commit and consensus.has_committed_in_term(raft):

@@ -8,10 +8,17 @@ answer, because the leader changed or a message was lost, is asked again.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Final
 
-from trioetcd.errors import TIMEOUT, ErrorRow, EtcdError
+from trioetcd.errors import (
+    LEADER_CHANGED,
+    TIMEOUT,
+    TIMEOUT_WAIT_APPLIED_INDEX,
+    ErrorRow,
+    EtcdError,
+)
 from trioetcd.replica.inputs import Ticket
 from trioetcd.replica.outputs import Resolved
 from trioetcd.values import Index
@@ -101,15 +108,25 @@ class Reads:
         self.count -= len(tickets)
         return tickets
 
-    def expire(self, now: float) -> list[Resolved]:
-        """Give up on the reads that have waited for too long; ask again for the others."""
+    def expire(self, now: float, led_since: float = -math.inf) -> list[Resolved]:
+        """Give up on the reads that have waited for too long; ask again for the others.
+
+        They are told what they waited for: the store, or an answer of the leader; of the next one
+        after one that came meanwhile, where etcd tells them so as soon as it has come.
+
+        Args:
+            now: the time.
+            led_since: since when the leader has been known that is known now, or was last.
+        """
         self.ask_again(now - RETRY_SECONDS)
         expired: list[Resolved] = []
         confirmed = self._confirmed
         while confirmed and confirmed[0][1] <= now:
-            expired.append((confirmed.popleft()[2], EtcdError(TIMEOUT)))
+            expired.append((confirmed.popleft()[2], EtcdError(TIMEOUT_WAIT_APPLIED_INDEX)))
         while self._gathering and self._gathering[0][0] <= now:
-            expired.append((self._gathering.pop(0)[1], EtcdError(TIMEOUT)))
+            until, ticket = self._gathering.pop(0)
+            row = LEADER_CHANGED if until - self._timeout < led_since else TIMEOUT
+            expired.append((ticket, EtcdError(row)))
         self.count -= len(expired)
         return expired
 

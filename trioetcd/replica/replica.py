@@ -38,6 +38,7 @@ from trioetcd.replica.inputs import (
     LeaseAsked,
     Persisted,
     Proposed,
+    Reachable,
     ReadRequested,
     Received,
     SnapshotEnded,
@@ -240,7 +241,9 @@ class Replica:
                 case Received():
                     self._peering.receive(entry.envelopes, now)
                 case Unreachable():
-                    self._raft.report_unreachable(entry.peer)
+                    self._peering.link_broke(entry.peer)
+                case Reachable():
+                    self._peering.link_made(entry.peer, now)
                 case TransferRequested():
                     self._peering.transfer(entry.to, entry.connected)
                 case SnapshotSent():
@@ -328,7 +331,7 @@ class Replica:
             raft.resign()  # somebody whose disk works had better lead
         self._proposing.publish(now)
         self._proposing.expire(now, outputs)
-        outputs.resolved.extend(self._reads.expire(now))
+        outputs.resolved.extend(self._reads.expire(now, self._proposing.led_since))
         self._desk.expire(now, outputs)
         self._lease_keeper.tick(now)
 

@@ -109,6 +109,7 @@ class Peers:
         dial: how a peer is dialled.
         entropy: for the pauses between attempts.
         limits: bounds of the protocol.
+        reachable: told when a connection has been made.
         unreachable: told when a connection broke or could not be made.
         expelled: told when a peer says that this member was removed.
         metrics: where everything is counted.
@@ -123,6 +124,7 @@ class Peers:
         dial: Dial,
         entropy: Entropy,
         limits: PeerLimits,
+        reachable: Callable[[MemberID], None],
         unreachable: Callable[[MemberID], None],
         expelled: Callable[[], None],
         metrics: Metrics,
@@ -135,6 +137,7 @@ class Peers:
         self.log = log
         self.dial = dial
         self._entropy = entropy
+        self._reachable = reachable
         self._unreachable = unreachable
         self._expelled = expelled
         self._peers: dict[MemberID, _Peer] = {}
@@ -269,6 +272,10 @@ class Peers:
 
     # -- what the links tell ------------------------------------------------------------------
 
+    def reachable(self, member: MemberID) -> None:
+        """Tell the owner that a member can be spoken to again (for a link)."""
+        self._reachable(member)
+
     def unreachable(self, member: MemberID) -> None:
         """Tell Raft that what was sent to a member may be lost (for a link)."""
         self._unreachable(member)
@@ -327,6 +334,7 @@ class _Peer:
         self._was_active = True
         self._told_too_long = False
         self.connected_at = trio.current_time()
+        self._peers.reachable(self.id)
         self._peers.log.info(
             "peer became active",
             **{

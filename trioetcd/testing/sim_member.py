@@ -20,6 +20,7 @@ from trioetcd.replica import (
     Persisted,
     Proposal,
     Proposed,
+    Reachable,
     ReadRequested,
     Received,
     Replica,
@@ -300,6 +301,11 @@ class SimMember:
     def unreachable(self, peer: MemberID) -> None:
         """The connection to a peer broke."""
         self.put_in(Unreachable(peer))
+
+    def reachable(self, peer: MemberID) -> None:
+        """There is a connection to a peer again; that is heard with whatever comes next."""
+        if self.replica is not None:
+            self._others.append(Reachable(peer))
 
     def transfer(self, to: MemberID) -> None:
         """Let another member lead."""

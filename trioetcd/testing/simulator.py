@@ -323,6 +323,8 @@ class Simulator:
         self.network.reset(one, other)
         self.members[one].unreachable(self.members[other].id)
         self.members[other].unreachable(self.members[one].id)
+        self.members[one].reachable(self.members[other].id)
+        self.members[other].reachable(self.members[one].id)
 
     def ended(self, place: int, *, seconds: float | None) -> None:
         """A member's life has ended: its connections break, and it comes back in a while."""
@@ -341,6 +343,9 @@ class Simulator:
         member = self.members[place]
         if member.replica is None and not self.changes.is_removed(member.id):
             member.start()
+            for other in self.members:
+                if other is not member:
+                    other.reachable(member.id)
 
     def answered(self, operation: Operation, result: Result) -> None:
         """Judge a result and give it to its client."""
