@@ -22,8 +22,6 @@ __all__ = [
     "AUTH_ERRORS",
     "AUTH_RPCS",
     "CASES",
-    "INJECTED",
-    "NEVER",
     "REFUSED",
     "Case",
 ]
@@ -644,26 +642,3 @@ AUTH_ERRORS: Final = frozenset(
     }
 )
 """They wait with them: none may be raised anywhere yet."""
-
-INJECTED: Final[dict[ErrorRow, str]] = {}
-"""Errors provoked through a real connection, but in a state that only a test can make."""
-
-NEVER: Final[dict[ErrorRow, str]] = {
-    errors.WATCH_CANCELED: (
-        "etcd makes it when a stream's context ends, and then nobody is there to read it: 3.5.1 "
-        "resets the stream. A member that stops says so (Stopped), for a Go client takes Canceled "
-        "for the watch's end and Unavailable for a reason to come again"
-    ),
-    errors.CLUSTER_VERSION_UNAVAILABLE: (
-        "a member of etcd does not know its cluster's version before its leader has said it; ours "
-        "all have the same one"
-    ),
-    errors.DOWNGRADE_IN_PROCESS: "no downgrade ever begins (cluster/downgrade.py)",
-    errors.CLUSTER_ID_MISMATCH: "etcd's server does not send it either; it is a row of its clients",
-    errors.NOT_CAPABLE: "every version of ours has all procedures, or says UNIMPLEMENTED",
-    errors.CANCELED: "whoever cancelled a call reads no answer; nobody reads etcd's either",
-    errors.NOT_PRIMARY_LESSOR: (
-        "a question about a lease goes on to the next leader (replica/lease_desk.py)"
-    ),
-}
-"""Rows for other servers' answers, which the client knows by their text; a member sends none."""

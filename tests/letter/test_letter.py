@@ -7,6 +7,7 @@ same however the run is cut up.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,10 @@ from tests.letter.cases import (
     AUTH_ERRORS,
     AUTH_RPCS,
     CASES,
-    INJECTED,
-    NEVER,
     REFUSED,
     Case,
 )
+from tests.letter.injected import INJECTIONS
 from tests.letter.stages import Stage
 from trioetcd import errors
 from trioetcd.errors import ROWS, ErrorRow
@@ -28,7 +28,7 @@ from trioetcd.schema import messages
 from trioetcd.schema.services import METHODS
 
 SOURCE = Path(errors.__file__).parent
-INJECTED_MAX = 8
+INJECTIONS_MAX = 8
 
 
 DEAR = ("behind", "learning", "stopped", "troubled", "unheard")
@@ -94,7 +94,7 @@ def provoked() -> set[str]:
     return {row.name for row in ROWS.values() for case in CASES if case.said == said_by(row)}
 
 
-def names(rows: dict[ErrorRow, str] | frozenset[ErrorRow]) -> set[str]:
+def names(rows: Iterable[ErrorRow]) -> set[str]:
     return {row.name for row in rows}
 
 
@@ -114,20 +114,19 @@ def test_every_procedure_is_answered_well_once() -> None:
 
 
 def test_every_error_is_provoked() -> None:
-    """For each row of the table of errors there is a case, or one reason why there is none."""
+    """For each row of the table of errors there is a case, or a state is injected for a reason."""
     waiting = names(AUTH_ERRORS) if AUTH_RPCS else set()
-    excused = set().union(waiting, names(INJECTED), names(NEVER))
+    injected = names(INJECTIONS)
 
-    assert set() == ROWS.keys() - provoked() - excused
-    assert set() == provoked() & excused
-    assert len(INJECTED) <= INJECTED_MAX
-    assert all((INJECTED | NEVER).values())
+    assert set() == ROWS.keys() - provoked() - injected - waiting
+    assert set() == provoked() & (injected | waiting)
+    assert set() == injected & waiting
+    assert len(INJECTIONS) <= INJECTIONS_MAX
+    assert all(each.reason for each in INJECTIONS.values())
 
 
-@pytest.mark.parametrize(
-    "row", sorted(NEVER | dict.fromkeys(AUTH_ERRORS, "")), ids=lambda r: r.name
-)
-def test_what_is_never_said_is_nowhere_raised(row: ErrorRow) -> None:
+@pytest.mark.parametrize("row", sorted({*INJECTIONS, *AUTH_ERRORS}), ids=lambda r: r.name)
+def test_what_cannot_be_provoked_is_nowhere_raised(row: ErrorRow) -> None:
     """No module but the table names a row that a member is said to send never, or not yet."""
     assert ROWS[row.name] is row
     (constant,) = [name for name, value in vars(errors).items() if value is row]
