@@ -129,6 +129,7 @@ async def test_what_etcdctl_makes_of_it(
                 "ETCDCTL_ENDPOINTS": f"https://127.0.0.1:{found.name[1]}",
             },
             capture_output=True,
+            timeout=SECONDS,
             text=True,
             check=False,
         )
