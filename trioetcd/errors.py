@@ -394,7 +394,12 @@ CANCELED: Final = _row("Canceled", Code.CANCELLED, "etcdserver: request canceled
 DEADLINE_EXCEEDED: Final = _row(
     "DeadlineExceeded",
     Code.DEADLINE_EXCEEDED,
-    "context deadline exceeded",  # gRPC's words: etcd has some of its own, and does not send them
+    "context deadline exceeded",  # gRPC's words
+)
+CONTEXT_DEADLINE_EXCEEDED: Final = _row(
+    "ContextDeadlineExceeded",
+    Code.DEADLINE_EXCEEDED,
+    "etcdserver: context deadline exceeded",  # etcd's own words, which it does not send
 )
 NO_PASSWORD_USER: Final = _row(
     "NoPasswordUser",

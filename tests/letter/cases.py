@@ -592,6 +592,7 @@ for _key, _outcome in TROUBLES.items():
 
 IN_VAIN: Final[dict[tuple[str, str], ErrorRow]] = {
     ("behind", "KV/Range"): errors.TIMEOUT_WAIT_APPLIED_INDEX,
+    ("behind", "KV/Put"): errors.TOO_MANY_REQUESTS,
     ("behind", "KV/Txn"): errors.TIMEOUT,
     ("behind", "Lease/LeaseKeepAlive"): errors.TIMEOUT_WAIT_APPLIED_INDEX,
     ("behind", "Lease/LeaseTimeToLive"): errors.TIMEOUT_WAIT_APPLIED_INDEX,

@@ -133,7 +133,8 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 @pytest.fixture(scope="session")
 def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Give what a member said whose store was long behind what was committed."""
-    member = Member("trioetcd", tmp_path_factory.mktemp("behind"), flags=QUICK)
+    flags = [*QUICK, "--max-concurrent-streams=10000"]
+    member = Member("trioetcd", tmp_path_factory.mktemp("behind"), flags=flags)
     member.start()
     stage = Stage.of(member)
     try:

@@ -71,19 +71,21 @@ def refuse_additions(_front: Front, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(consensus, "may_append", lambda *_arguments, **_options: row)
 
 
-def give_up_commands(front: Front, _patch: pytest.MonkeyPatch) -> None:
+def give_up_commands(row: ErrorRow) -> Inject:
     """Let a command that waits for the disk be given up for its client's sake."""
-    server = front.server
 
-    async def give_up() -> None:
+    def inject(front: Front, _patch: pytest.MonkeyPatch) -> None:
+        front.disk.hold()
+        front.nursery.start_soon(give_up, front)
+
+    async def give_up(front: Front) -> None:
+        server = front.server
         while not server.replica.statistics().pending:
             await server.driver.wait_turn()
-        given_up = server.replica._pending.fail(errors.CANCELED)
-        server._turned(Outputs(resolved=given_up))
+        server._turned(Outputs(resolved=server.replica._pending.fail(row)))
         front.disk.release()
 
-    front.disk.hold()
-    front.nursery.start_soon(give_up)
+    return inject
 
 
 def depose_the_lessor(front: Front, patch: pytest.MonkeyPatch) -> None:
@@ -166,7 +168,13 @@ INJECTIONS: Final[dict[ErrorRow, Injection]] = {
         "KV/Put",
         PUT,
         "whoever cancelled a call reads no answer; nobody reads etcd's either",
-        give_up_commands,
+        give_up_commands(errors.CANCELED),
+    ),
+    errors.CONTEXT_DEADLINE_EXCEEDED: Injection(
+        "KV/Put",
+        PUT,
+        "whose time is up is told so in gRPC's own words (DeadlineExceeded), by etcd too",
+        give_up_commands(errors.CONTEXT_DEADLINE_EXCEEDED),
     ),
     errors.NOT_PRIMARY_LESSOR: Injection(
         "Lease/LeaseKeepAlive",

@@ -22,6 +22,9 @@ SLOW_TXNS = 25
 """50 million compares: much more than can be made before time is up."""
 ATTEMPTS = 5
 
+GAP = 5000
+"""So far commit may run ahead of what is applied."""
+
 PUT = m.PutRequest(key=b"k", value=b"v")
 RANGE = m.RangeRequest(key=b"k")
 
@@ -49,6 +52,10 @@ def ask_behind_a_backlog(stage: Stage) -> Stage:
     waiting = [caller.ask("KV/Txn", slow) for _ in range(SLOW_TXNS)]
     while stage.status().raftIndex < before + SLOW_TXNS:
         pass
+    puts = [caller.ask("KV/Put", PUT) for _ in range(GAP + SLOW_TXNS)]
+    while (status := stage.status()).raftIndex <= status.raftAppliedIndex + GAP:
+        pass
+    stage.results["KV/Put"] = stage.say("KV/Put", PUT)
     asked = {
         "KV/Range": caller.ask("KV/Range", RANGE),
         "Lease/LeaseTimeToLive": caller.ask(
@@ -60,6 +67,8 @@ def ask_behind_a_backlog(stage: Stage) -> Stage:
         stage.results[rpc] = each.said()
     stage.results["Lease/LeaseKeepAlive"] = keep_alive.next()[0]
     stage.results["KV/Txn"] = waiting[-1].said()
+    for put in puts:
+        put.said()
     keep_alive.close()
     return stage
 
