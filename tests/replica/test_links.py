@@ -63,6 +63,17 @@ def test_without_a_leader_no_link_is_the_reason() -> None:
     assert not links_of(living, following).lost_since(1.0)
 
 
+def test_links_to_strangers_are_not_kept_in_mind() -> None:
+    """Whoever may dial this member could fill its memory with them."""
+    living, leader, following, _ = with_links()
+    links = links_of(living, following)
+    for stranger in range(100, 200):
+        links.broke(MemberID(stranger))
+        links.made(MemberID(stranger), 5.0)
+    links.broke(leader)
+    assert {leader} == links._whole_since.keys()
+
+
 @pytest.mark.parametrize("is_made_again", [False, True])
 def test_a_write_that_its_leader_cannot_be_told_of(*, is_made_again: bool) -> None:
     """Its member hears the leader still: it says what was lost, however short the break was.

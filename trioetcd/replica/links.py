@@ -27,8 +27,11 @@ class Links:
         self._whole_since: dict[MemberID, float] = {}
 
     def broke(self, peer: MemberID) -> None:
-        """Note that a link broke, or could not be made."""
-        self._whole_since[peer] = _NEVER
+        """Note that a link broke, or could not be made, if what it carries may matter here."""
+        raft = self._raft
+        conf = raft.conf_state
+        if peer == raft.leader or peer in {*conf.voters, *conf.voters_outgoing}:
+            self._whole_since[peer] = _NEVER
 
     def made(self, peer: MemberID, now: float) -> None:
         """Note that a link was made (anew)."""
