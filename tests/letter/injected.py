@@ -108,6 +108,7 @@ class _CutShort:
     def __init__(self, stream: WatchStream, scope: trio.CancelScope) -> None:
         self._stream = stream
         self._scope = scope
+        self.prompt = None
 
     async def next(self, session: WatchSession) -> bool:
         return await self._stream.next(session)
