@@ -92,6 +92,7 @@ def test_a_write_that_its_leader_cannot_be_told_of(*, is_made_again: bool) -> No
     assert ticket not in living.outcomes
     living.pass_time(0.4)
     assert errors.TIMEOUT_DUE_TO_CONNECTION_LOST.name == refusal(living.outcomes[ticket])
+    assert 1 == living.replicas[following].statistics().proposals_failed
     living.loses = lambda _envelope: False
     living.give(following, Reachable(leader))
     done(living.put(following))
@@ -111,3 +112,6 @@ def test_a_read_that_no_leader_can_be_told_of() -> None:
     living.pass_time(8.0)
     expected = [errors.LEADER_CHANGED.name, errors.TIMEOUT.name]
     assert expected == [refusal(living.outcomes[ticket]) for ticket in tickets]
+    statistics = living.replicas[following].statistics()
+    assert (2, 1) == (statistics.reads_failed, statistics.reads_unanswered)
+    assert 2 == statistics.leaders

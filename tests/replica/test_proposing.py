@@ -82,6 +82,7 @@ def test_without_any_leader_held_commands_are_refused_and_never_done() -> None:
     assert ticket not in living.outcomes
     living.pass_time(0.4)
     assert errors.NO_LEADER.name == refusal(living.outcomes[ticket])
+    assert 1 == living.replicas[survivor].statistics().proposals_failed
     assert errors.NO_LEADER.name == refusal(living.propose(survivor, PUT, put(b"k")))
     living.cut = set()
     living.lead()

@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
+import trio.testing
 
-from tests.runtime.member import running
+from tests.runtime.member import Caller, Disk, put, running
+from trioetcd import errors
 from trioetcd.errors import Code
 from trioetcd.runtime.metrics import CODE_NAMES, Metrics
 from trioetcd.runtime.observation import observe
@@ -234,6 +236,23 @@ def test_the_table_is_frozen() -> None:
     """No family can be replaced by accident."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         Metrics().mvcc_put_total = Counter("c", "C.")  # type: ignore[misc] # the point of it
+
+
+async def test_what_was_in_vain_is_counted(autojump_clock: trio.testing.MockClock) -> None:
+    """Proposals that were given up, and leaders that came to be known; one leads a member alone."""
+    autojump_clock.autojump_threshold = 0.005  # the writer is a thread
+    disk = Disk()
+    async with running(disk) as server:
+        observe(server, server.metrics)
+        failed = server.metrics.server_proposals_failed_total
+        assert failed.render().endswith("_failed_total 0\n")
+        caller = Caller()
+        disk.hold()
+        put(server, caller, 1, b"k")
+        assert await caller.wait_error(1) == errors.TIMEOUT.text
+        assert failed.render().endswith("_failed_total 1\n")
+        leaders = server.metrics.server_leader_changes_seen_total
+        assert leaders.render().endswith("_seen_total 1\n")
 
 
 async def test_alarms_are_told_at_every_scrape() -> None:

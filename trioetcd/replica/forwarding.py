@@ -27,6 +27,7 @@ class Forwarding:
         held: commands that wait for a leader, in order.
         held_bytes: their size.
         changes_members: whether a change of members is among them.
+        leaders: how often a leader has come to be known.
         led_since: since when the leader has been known that is known now, or was last.
         doubtful: commands up to this count were on their way when that leader came, and may have
             been lost with the one before; 0 if nothing is to be done about it.
@@ -40,6 +41,7 @@ class Forwarding:
         self.held: list[bytes] = []
         self.held_bytes = 0
         self.changes_members = False
+        self.leaders = 0
         self.led_since = -math.inf
         self.doubtful = 0
         self._leader = MemberID(0)
@@ -58,6 +60,7 @@ class Forwarding:
             return False
         self._leader = leader
         if leader:
+            self.leaders += 1
             self.led_since = now
         return leader != 0
 

@@ -30,6 +30,7 @@ class Pending:
     Attributes:
         counter: the count of the latest request id given out.
         waiting: count to ticket, oldest first; the replica takes from it as entries are applied.
+        failed: how many have been given up.
 
     Args:
         timeout: seconds after which a waiting ticket is told that it waited in vain.
@@ -39,6 +40,7 @@ class Pending:
 
     def __init__(self, *, timeout: float, election: float = 0.0) -> None:
         self.counter = 0
+        self.failed = 0
         self.waiting: dict[int, Ticket] = {}
         self._timeout = timeout
         self._election = election
@@ -82,11 +84,20 @@ class Pending:
         given_up: list[Resolved] = []
         while waiting and (oldest := next(iter(waiting))) <= upto:
             given_up.append((waiting.pop(oldest), EtcdError(row)))
+        self.failed += len(given_up)
         return given_up
+
+    def give_up_one(self, counter: int, row: ErrorRow) -> list[Resolved]:
+        """Give up on the ticket of one count, if it waits, with a reason."""
+        if counter not in self.waiting:
+            return []
+        self.failed += 1
+        return [(self.waiting.pop(counter), EtcdError(row))]
 
     def fail(self, row: ErrorRow) -> list[Resolved]:
         """Give up on all tickets, with one reason."""
         failed: list[Resolved] = [(ticket, EtcdError(row)) for ticket in self.waiting.values()]
         self.waiting.clear()
         self._deadlines.clear()
+        self.failed += len(failed)
         return failed

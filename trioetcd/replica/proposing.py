@@ -78,6 +78,11 @@ class Proposing:
         """Since when the leader has been known that is known now, or was last."""
         return self._forwarding.led_since
 
+    @property
+    def leaders(self) -> int:
+        """How often a leader has come to be known; a member alone leads without being told."""
+        return max(self._forwarding.leaders, int(bool(self._raft.leader)))
+
     def expire(self, now: float, outputs: Outputs) -> None:
         """Give up on commands that nobody has answered in time.
 
@@ -194,11 +199,10 @@ class Proposing:
     def drop_held(self, outputs: Outputs, row: ErrorRow) -> None:
         """Give up on what is held; those who wait for their own commands are told why."""
         self._gives_way = False
-        waiting = self._pending.waiting
         for data in self._forwarding.release():
             _, _, _, boot, counter = HEAD.unpack_from(data)
-            if boot == self._boot and counter in waiting:
-                outputs.resolved.append((waiting.pop(counter), EtcdError(row)))
+            if boot == self._boot:
+                outputs.resolved.extend(self._pending.give_up_one(counter, row))
 
     def refusal(self) -> ErrorRow | None:
         """Say why clients may ask the leader for nothing through this member; None if they may."""

@@ -20,7 +20,7 @@ from trioetcd.errors import (
     EtcdError,
 )
 from trioetcd.replica.inputs import Ticket
-from trioetcd.replica.outputs import Resolved
+from trioetcd.replica.outputs import Outputs, Resolved
 from trioetcd.values import Index
 
 __all__ = ["GATHER_SECONDS", "RETRY_SECONDS", "Reads"]
@@ -42,6 +42,8 @@ class Reads:
 
     Attributes:
         count: how many there are.
+        failed: how many have been given up.
+        unanswered: those among them that no leader answered, though none came meanwhile.
 
     Args:
         timeout: seconds after which a read is told that it waited in vain.
@@ -50,11 +52,22 @@ class Reads:
 
     def __init__(self, *, timeout: float, boot: int = 0) -> None:
         self.count = 0
+        self.failed = 0
+        self.unanswered = 0
         self._timeout = timeout
         self._context = (boot & (1 << _COUNT_BITS) - 1) << _COUNT_BITS
         self._gathering: list[Waiting] = []
         self._asked: dict[int, tuple[float, list[Waiting]]] = {}
         self._confirmed: deque[tuple[Index, float, Ticket]] = deque()
+
+    def ask_for(
+        self, tickets: list[Ticket], now: float, refusal: ErrorRow | None, outputs: Outputs
+    ) -> None:
+        """Take clients' reads, unless they are to be refused."""
+        if refusal is None:
+            self.add(tickets, now)
+        else:
+            outputs.resolved.extend((ticket, EtcdError(refusal)) for ticket in tickets)
 
     def add(self, tickets: list[Ticket], now: float) -> None:
         """Take reads that want an index."""
@@ -127,7 +140,9 @@ class Reads:
             until, ticket = self._gathering.pop(0)
             row = LEADER_CHANGED if until - self._timeout < led_since else TIMEOUT
             expired.append((ticket, EtcdError(row)))
+            self.unanswered += row is TIMEOUT
         self.count -= len(expired)
+        self.failed += len(expired)
         return expired
 
     def fail(self, row: ErrorRow) -> list[Resolved]:
@@ -138,4 +153,5 @@ class Reads:
         self._confirmed.clear()
         self._gathering.clear()
         self.count = 0
+        self.failed += len(failed)
         return failed

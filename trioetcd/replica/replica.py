@@ -207,6 +207,10 @@ class Replica:
             overlay_rows=len(self.space.gathering) + len(self.space.writing),
             log_bytes=self._housekeeping.log_bytes,
             batches=self._batches.number,
+            leaders=self._proposing.leaders,
+            proposals_failed=self._pending.failed,
+            reads_failed=self._reads.failed,
+            reads_unanswered=self._reads.unanswered,
         )
 
     # -- the step ----------------------------------------------------------------------------
@@ -231,7 +235,7 @@ class Replica:
                 case Proposed():
                     self._proposing.propose(entry.proposals, now, outputs)
                 case ReadRequested():
-                    self._on_read(entry.tickets, now, outputs)
+                    self._reads.ask_for(entry.tickets, now, self._proposing.refusal(), outputs)
                 case LeaseAsked():
                     self._desk.ask(entry, now, self._proposing.refusal(), outputs)
                 case BarrierRequested():
@@ -298,13 +302,6 @@ class Replica:
             self._freeing = []
         while self._barriers and self._barriers[0][0] <= number:
             outputs.reached.append(self._barriers.pop(0)[1])
-
-    def _on_read(self, tickets: list[Ticket], now: float, outputs: Outputs) -> None:
-        row = self._proposing.refusal()
-        if row is not None:
-            outputs.resolved.extend((ticket, EtcdError(row)) for ticket in tickets)
-        else:
-            self._reads.add(tickets, now)
 
     def _on_barrier(self, ticket: Ticket, outputs: Outputs) -> None:
         if self._dirty():

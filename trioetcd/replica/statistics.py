@@ -1,4 +1,4 @@
-"""What waits inside a member, for metrics and health."""
+"""What waits inside a member, and what waited in vain, for metrics and health."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["ReplicaStatistics"]
 
 @dataclass(frozen=True, slots=True)
 class ReplicaStatistics:
-    """What waits inside, for metrics and health.
+    """What waits inside, and what did so in vain, for metrics and health.
 
     Attributes:
         pending: proposals whose outcome somebody waits for.
@@ -19,6 +19,10 @@ class ReplicaStatistics:
         overlay_rows: rows that are applied and not durable yet.
         log_bytes: size of the log on the disk.
         batches: number of the latest batch.
+        leaders: how often a leader has come to be known.
+        proposals_failed: proposals that were given up.
+        reads_failed: linearizable reads that were given up.
+        reads_unanswered: those among them that no leader answered, though none came meanwhile.
     """
 
     pending: int
@@ -28,3 +32,7 @@ class ReplicaStatistics:
     overlay_rows: int
     log_bytes: int
     batches: int
+    leaders: int
+    proposals_failed: int
+    reads_failed: int
+    reads_unanswered: int
