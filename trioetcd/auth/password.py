@@ -52,7 +52,7 @@ PasswordRequest = messages.AuthUserAddRequest | messages.AuthUserChangePasswordR
 PASSWORD_TOO_LONG: Final = ErrorRow(
     "PasswordTooLong", Code.UNKNOWN, "bcrypt: password length exceeds 72 bytes"
 )
-"""The words of Go's library, which etcd hands on since 3.5.7; before, the rest did not count."""
+"""The words of Go's library, which etcd hands on since 3.5.10; before, the rest did not count."""
 
 NOT_BCRYPT: Final = ErrorRow(
     "NotBcrypt",
@@ -120,7 +120,7 @@ def verify_password(password: str, hashed: bytes, *, cost: int) -> bool:
     """Say whether a password fits a hash; blocks.
 
     What is longer than bcrypt takes in fits what was hashed of its beginning, as in Go: etcd
-    before 3.5.7 has hashed such passwords.
+    before 3.5.10 has hashed such passwords.
 
     Args:
         password: what was shown.

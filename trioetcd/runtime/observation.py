@@ -42,6 +42,7 @@ def observe(server: Server, metrics: Metrics) -> None:
         metrics.server_quota_backend_bytes: lambda: server.limits.quota_bytes,
         metrics.mvcc_db_total_size_in_bytes: lambda: server.disk.size().total,
         metrics.mvcc_db_total_size_in_use_in_bytes: lambda: server.disk.size().in_use,
+        metrics.debugging_auth_revision: lambda: replica.auth.revision,
         metrics.debugging_mvcc_keys_total: lambda: store.count(EVERYTHING),
         metrics.debugging_mvcc_current_revision: lambda: store.revision,
         metrics.debugging_mvcc_compact_revision: lambda: store.compact_revision,
