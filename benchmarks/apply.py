@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from time import process_time
 
+from trioetcd.auth import AuthStore
 from trioetcd.keyrange import KeyRange
 from trioetcd.lease import Lessor
 from trioetcd.mvcc import RangeQuery, Store
@@ -36,6 +37,7 @@ def make(space: DictSpace) -> tuple[Store, Applier]:
         lessor=Lessor(space, epoch=EPOCH),
         alarms=Alarms(space, epoch=EPOCH),
         membership=NoMembers(),
+        auth=AuthStore(space, epoch=EPOCH),
     )
     return store, applier
 

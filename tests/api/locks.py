@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import trio
 import trio.testing
 
+from tests.api.metadata import NoMetadata
 from tests.runtime.member import Caller
 from trioetcd.api.router import Router
 from trioetcd.errors import EtcdError
@@ -18,11 +19,6 @@ LOCK = "/v3lockpb.Lock/"
 ELECTION = "/v3electionpb.Election/"
 LEASE = "/etcdserverpb.Lease/"
 KV = "/etcdserverpb.KV/"
-
-
-class NoMetadata:
-    def get(self, _name: str, /) -> bytes | None:
-        return None
 
 
 @dataclass

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.api.metadata import NoMetadata
 from tests.runtime.member import PEER_URL, Caller, Disk, fill, make_server, running
 from trioetcd.api.cluster import ClusterAPI
 from trioetcd.api.context import Metadata
@@ -28,11 +29,6 @@ from trioetcd.values import MemberID
 CHANGES = ("Add", "Remove", "Update", "Promote", "List")
 NEW = "https://127.0.0.1:2480"
 Handler = Callable[[Sink, int, Metadata, bytes], Answer]
-
-
-class NoMetadata:
-    def get(self, _name: str, /) -> bytes | None:
-        return None
 
 
 async def call(handler: Handler, request: messages.Message) -> bytes:

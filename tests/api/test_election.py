@@ -10,7 +10,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.api.locks import ELECTION, KV, Callers, NoMetadata
+from tests.api.locks import ELECTION, KV, Callers
+from tests.api.metadata import NoMetadata
 from tests.runtime.member import running
 from trioetcd import errors
 from trioetcd.errors import Code, EtcdError

@@ -6,17 +6,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.api.metadata import NoMetadata
 from tests.runtime.member import Caller, put, running
 from trioetcd.api.kv import KVAPI, _plain_get
 from trioetcd.errors import EtcdError
 from trioetcd.runtime.server import Server
 from trioetcd.schema import messages
-
-
-class NoMetadata:
-    def get(self, _name: str, /) -> bytes | None:
-        return None
-
 
 requests = st.builds(
     messages.RangeRequest,

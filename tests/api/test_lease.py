@@ -7,7 +7,8 @@ from collections import deque
 import pytest
 import trio
 
-from tests.api.test_router import NoMetadata, call
+from tests.api.metadata import NoMetadata
+from tests.api.test_router import call
 from tests.runtime.member import Caller, Disk, make_server, running
 from trioetcd.api.lease import LeaseAPI
 from trioetcd.errors import EtcdError
@@ -47,7 +48,7 @@ async def attach(server: Server, lease: int, *keys: bytes) -> None:
     caller = Caller()
     for number, key in enumerate(keys):
         request = messages.PutRequest(key=key, lease=lease).SerializeToString()
-        server.propose(caller, number, CommandKind.PUT, request)
+        server.propose(caller, number, CommandKind.PUT, request, None)
     server.driver.wake()
     for number in range(len(keys)):
         assert isinstance(await caller.wait(number), bytes)

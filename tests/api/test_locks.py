@@ -10,7 +10,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.api.locks import KV, LOCK, Callers, NoMetadata, Waiting
+from tests.api.locks import KV, LOCK, Callers, Waiting
+from tests.api.metadata import NoMetadata
 from tests.runtime.member import Disk, running
 from trioetcd import errors
 from trioetcd.api.context import Metadata

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.api.metadata import NoMetadata
 from tests.replica.states import follower_disk
 from tests.runtime.member import Caller, Disk, make_server, running
 from trioetcd.api.router import Router
@@ -12,11 +13,6 @@ from trioetcd.runtime.server import Server
 from trioetcd.schema import messages
 
 Downgrade = messages.DowngradeRequest
-
-
-class NoMetadata:
-    def get(self, _name: str, /) -> bytes | None:
-        return None
 
 
 def ask(server: Server, caller: Caller, action: int, version: str = "") -> object:

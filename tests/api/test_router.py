@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from tests.api.metadata import NoMetadata
 from tests.runtime.member import Caller, fill, running
 from trioetcd.api.router import Router
 from trioetcd.errors import Code, EtcdError
 from trioetcd.runtime.server import Server
 from trioetcd.schema import messages
 from trioetcd.schema.services import METHODS
-
-
-class NoMetadata:
-    def get(self, _name: str, /) -> bytes | None:
-        return None
 
 
 async def call(server: Server, path: str, request: messages.Message) -> bytes:

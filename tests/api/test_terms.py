@@ -11,13 +11,20 @@ from tests.runtime.member import running
 from trioetcd.api.context import MessageStream, Metadata
 from trioetcd.api.terms import VERSION_BYTES_MAX, VERSIONS_MAX, Terms, TermsOffice
 from trioetcd.errors import INVALID_CLIENT_API_VERSION, EtcdError
+from trioetcd.pki import NOWHERE
 from trioetcd.runtime.leadership import Leadership
 from trioetcd.runtime.metrics import Metrics
 from trioetcd.runtime.server import Server
 from trioetcd.values import MemberID
 
-Told = dict[str, bytes]
-NOTHING: Told = {}
+
+class Told(dict[str, bytes]):
+    """Metadata of nobody knows whom."""
+
+    origin = NOWHERE
+
+
+NOTHING = Told()
 
 
 def office(server: Server) -> TermsOffice:
@@ -50,10 +57,10 @@ class Stream:
 @pytest.mark.parametrize(
     "told",
     [
-        {},
-        {"token": b"t", "authorization": b"Bearer t", "traceparent": b"00-1-1-01"},
-        {"hasleader": b"false"},
-        {"hasleader": b"True", "who": b"\xff"},
+        Told({}),
+        Told({"token": b"t", "authorization": b"Bearer t", "traceparent": b"00-1-1-01"}),
+        Told({"hasleader": b"false"}),
+        Told({"hasleader": b"True", "who": b"\xff"}),
     ],
 )
 async def test_most_calls_have_no_terms(told: Told) -> None:
@@ -65,7 +72,7 @@ async def test_most_calls_have_no_terms(told: Told) -> None:
 async def test_a_version_is_counted_by_the_shape_of_the_call() -> None:
     """Unary calls and streams apart; what says no version is unknown."""
     async with running() as server:
-        terms = read(server, {"client-api-version": b"3.5.1"})
+        terms = read(server, Told({"client-api-version": b"3.5.1"}))
         for _ in range(3):
             assert terms.refusal() is None
         await terms.serve(_nothing, NOTHING, Stream())
@@ -90,7 +97,7 @@ async def test_a_version_that_is_no_text_is_refused() -> None:
     """On every kind of call, and before anything else is said against it."""
     async with running() as server:
         server.replica._raft.leader = MemberID(0)
-        terms = read(server, {"client-api-version": b"\xff3", "hasleader": b"true"})
+        terms = read(server, Told({"client-api-version": b"\xff3", "hasleader": b"true"}))
         refusal = terms.refusal()
         assert refusal is not None
         assert refusal.row == INVALID_CLIENT_API_VERSION
@@ -102,20 +109,23 @@ async def test_clients_cannot_make_series_without_end() -> None:
     """After some versions, or a long one, others count as unknown; those known are still told."""
     async with running() as server:
         for number in range(2 * VERSIONS_MAX):
-            office(server).read({"client-api-version": b"v%d" % number})
+            office(server).read(Told({"client-api-version": b"v%d" % number}))
         series = len(server.metrics.server_client_requests_total.series)
 
         assert series == 2 * VERSIONS_MAX
-        assert office(server).read({"client-api-version": b"v" * (VERSION_BYTES_MAX + 1)}) is None
-        assert office(server).read({"client-api-version": b"v0"}) is not None
-        assert office(server).read({"client-api-version": b"other"}) is None
+        assert (
+            office(server).read(Told({"client-api-version": b"v" * (VERSION_BYTES_MAX + 1)}))
+            is None
+        )
+        assert office(server).read(Told({"client-api-version": b"v0"})) is not None
+        assert office(server).read(Told({"client-api-version": b"other"})) is None
 
 
 async def test_a_leader_is_missed_where_there_is_none() -> None:
     """Who asks for a leader is refused while nobody leads; a stream ends when it lasts."""
     async with running() as server:
         leadership = Leadership(server.replica)
-        terms = TermsOffice(server.metrics, leadership).read({"hasleader": b"true"})
+        terms = TermsOffice(server.metrics, leadership).read(Told({"hasleader": b"true"}))
         assert terms is not None
         assert terms.refusal() is None
         raft = server.replica._raft

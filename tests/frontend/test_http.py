@@ -39,7 +39,7 @@ async def test_an_alarm_is_bad_health() -> None:
     async with front() as found:
         caller = Caller()
         request = messages.AlarmRequest(action=1, memberID=1, alarm=messages.NOSPACE)
-        found.server.propose(caller, 1, CommandKind.ALARM, request.SerializeToString())
+        found.server.propose(caller, 1, CommandKind.ALARM, request.SerializeToString(), None)
         await caller.wait(1)
         client = await found.client()
         answer = await client.get("/health")

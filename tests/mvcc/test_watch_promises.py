@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trioetcd.auth import AuthStore
 from trioetcd.keyrange import KeyRange
 from trioetcd.lease import Lessor
 from trioetcd.mvcc import Store, WatchHub, WatchSession
@@ -57,6 +58,7 @@ class Member:
             lessor=self.lessor,
             alarms=Alarms(self.space, epoch=b"\x80"),
             membership=Nobody(),
+            auth=AuthStore(self.space, epoch=b"\x80"),
         )
         self.hub = WatchHub(self.store)
         self.happened: dict[int, list[Event]] = {}

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 
 from trioetcd import errors
+from trioetcd.auth import AuthStore
 from trioetcd.errors import ErrorRow, EtcdError
 from trioetcd.keyrange import KeyRange
 from trioetcd.lease import Lessor
@@ -72,6 +73,7 @@ class Member:
             lessor=self.lessor,
             alarms=Alarms(self.space, epoch=EPOCH),
             membership=NoMembers(),
+            auth=AuthStore(self.space, epoch=EPOCH),
         )
 
     def apply(self, kind: int, payload: bytes) -> Outcome:

@@ -253,7 +253,7 @@ def put_message(key: bytes, value: bytes = b"v") -> bytes:
 
 def put(server: Server, caller: Caller, call: int, key: bytes, value: bytes = b"v") -> None:
     """Propose a put as the KV handler does."""
-    server.propose(caller, call, CommandKind.PUT, put_message(key, value))
+    server.propose(caller, call, CommandKind.PUT, put_message(key, value), None)
     server.driver.wake()
 
 

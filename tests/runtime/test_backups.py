@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.api.metadata import NoMetadata
 from tests.bbolt_reader import Database
 from tests.runtime.member import Caller, Disk, fill, put, running
 from trioetcd.api.maintenance import SnapshotAPI
@@ -429,11 +430,6 @@ class Stream:
     async def send(self, some: list[bytes], /) -> None:
         self.sent += map(messages.SnapshotResponse.FromString, some)
         await trio.lowlevel.checkpoint()
-
-
-class NoMetadata:
-    def get(self, name: str, /) -> bytes | None:
-        return None
 
 
 async def test_the_handler(tmp_path: Path) -> None:

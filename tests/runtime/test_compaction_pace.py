@@ -17,7 +17,7 @@ async def compact(server: Server) -> None:
     """Compact to the present revision, which is 2002."""
     caller = Caller()
     request = messages.CompactionRequest(revision=server.store.revision).SerializeToString()
-    server.propose(caller, 1, CommandKind.COMPACT, request)
+    server.propose(caller, 1, CommandKind.COMPACT, request, None)
     server.driver.wake()
     await caller.wait(1)
 

@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.api.metadata import NoMetadata
 from tests.runtime.member import Caller, Disk, fill, put, put_message, running
 from trioetcd.api.router import Router
 from trioetcd.errors import EtcdError
@@ -23,11 +24,6 @@ KV = "/etcdserverpb.KV/"
 LEASE = "/etcdserverpb.Lease/"
 MAINTENANCE = "/etcdserverpb.Maintenance/"
 NO_SPACE = "etcdserver: mvcc: database space exceeded"
-
-
-class NoMetadata:
-    def get(self, _name: str, /) -> bytes | None:
-        return None
 
 
 class Calls:

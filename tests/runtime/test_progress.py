@@ -52,7 +52,7 @@ async def test_quiet_watches_are_told_in_time(
         streams = [Stream() for _ in range(3)]
         async with trio.open_nursery() as nursery:
             for stream in streams:
-                nursery.start_soon(server.watch, stream)
+                nursery.start_soon(server.watch, stream, lambda _: None)
             await trio.sleep(6 * interval)
             nursery.cancel_scope.cancel()
         for stream in streams:

@@ -6,6 +6,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.api.metadata import NoMetadata
 from tests.replica.states import LEADER, follower_disk, source
 from tests.runtime.member import Caller, Disk, fill, make_server, put, put_message, running
 from trioetcd import errors
@@ -21,11 +22,6 @@ from trioetcd.statemachine import HEAD, CommandKind
 from trioetcd.values import MemberID, Term
 
 KV = "/etcdserverpb.KV/"
-
-
-class NoMetadata:
-    def get(self, _name: str, /) -> bytes | None:
-        return None
 
 
 async def test_each_connection_writes_once_a_turn() -> None:
@@ -61,7 +57,7 @@ async def test_too_large_commands_are_refused_exactly() -> None:
     largest = put_message(b"k", b"x" * 500)
     limits = ServerLimits(request_bytes_max=len(largest) + HEAD.size)
     async with running(limits=limits) as server:
-        server.propose(caller, 1, CommandKind.PUT, largest)
+        server.propose(caller, 1, CommandKind.PUT, largest, None)
         server.driver.wake()
         assert isinstance(await caller.wait(1), bytes)
         with pytest.raises(EtcdError, match="request is too large"):
@@ -117,7 +113,7 @@ async def test_leases_are_drawn_and_renewed() -> None:
     async with running() as server:
         caller = Caller()
         request = messages.LeaseGrantRequest(TTL=30, ID=5).SerializeToString()
-        server.propose(caller, 1, CommandKind.LEASE_GRANT, request)
+        server.propose(caller, 1, CommandKind.LEASE_GRANT, request, None)
         server.driver.wake()
         await caller.wait(1)
 
@@ -130,7 +126,7 @@ async def test_errors_of_the_applier_reach_the_caller() -> None:
     async with running() as server:
         caller = Caller()
         request = messages.LeaseRevokeRequest(ID=77).SerializeToString()
-        server.propose(caller, 1, CommandKind.LEASE_REVOKE, request)
+        server.propose(caller, 1, CommandKind.LEASE_REVOKE, request, None)
         server.driver.wake()
 
         assert await caller.wait_error(1) == errors.LEASE_NOT_FOUND.text
@@ -163,12 +159,12 @@ async def test_who_else_is_there() -> None:
         assert server.is_alone()
         caller = Caller()
         request = messages.LeaseGrantRequest(ID=7, TTL=60).SerializeToString()
-        server.propose(caller, 1, CommandKind.LEASE_GRANT, request)
+        server.propose(caller, 1, CommandKind.LEASE_GRANT, request, None)
         server.driver.wake()
         await caller.wait(1)
         assert not server.is_alone()
         request = messages.LeaseRevokeRequest(ID=7).SerializeToString()
-        server.propose(caller, 2, CommandKind.LEASE_REVOKE, request)
+        server.propose(caller, 2, CommandKind.LEASE_REVOKE, request, None)
         server.driver.wake()
         await caller.wait(2)
         assert server.is_alone()

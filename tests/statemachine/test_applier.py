@@ -41,6 +41,7 @@ class Member:
             lessor=self.lessor,
             alarms=self.alarms,
             membership=self.members,
+            auth=AuthStore(self.space, epoch=b"\x80"),
         )
         self.pauses = 0
 

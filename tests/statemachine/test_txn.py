@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trioetcd import errors
+from trioetcd.auth import AuthStore
 from trioetcd.errors import EtcdError
 from trioetcd.lease import Lessor
 from trioetcd.mvcc import Store
@@ -35,6 +36,7 @@ class Member:
             lessor=self.lessor,
             alarms=Alarms(self.space, epoch=b"\x80"),
             membership=NoMembers(),
+            auth=AuthStore(self.space, epoch=b"\x80"),
         )
         self.lessor.grant(7, 60, 0.0)
         for key, value, lease in ((b"a", b"1", 7), (b"b", b"2", 0), (b"a", b"3", 7)):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from trioetcd import errors
 from trioetcd.api.context import Metadata
+from trioetcd.api.guard import Guard
 from trioetcd.cluster import (
     Addition,
     Change,
@@ -27,7 +28,6 @@ from trioetcd.errors import ErrorRow, EtcdError
 from trioetcd.ports import Sink
 from trioetcd.runtime.server import Answer, Server
 from trioetcd.schema import messages
-from trioetcd.statemachine import CommandKind
 from trioetcd.url import parse_url
 from trioetcd.values import MemberID
 
@@ -39,6 +39,7 @@ class ClusterAPI:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._guard = Guard(server)
 
     def member_list(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> Answer:
         """MemberList: all members, in the order of their ids."""
@@ -55,7 +56,7 @@ class ClusterAPI:
             return read()
         return server.answer_when_current(caller, call, read)
 
-    def member_add(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> None:
+    def member_add(self, caller: Sink, call: int, metadata: Metadata, message: bytes) -> None:
         """MemberAdd: the proposer draws the number, so that every member applies the same."""
         request = messages.MemberAddRequest.FromString(message)
         peer_urls = tuple(sorted(_peer_urls(request.peerURLs)))  # etcd sorts them here only
@@ -76,9 +77,9 @@ class ClusterAPI:
             peer_urls=peer_urls,
             is_learner=request.isLearner,
         )
-        self._propose(caller, call, Addition(member, server.limits.learners_max))
+        self._propose(caller, call, metadata, Addition(member, server.limits.learners_max))
 
-    def member_remove(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> None:
+    def member_remove(self, caller: Sink, call: int, metadata: Metadata, message: bytes) -> None:
         """MemberRemove: a removed member's number never comes back."""
         member = MemberID(messages.MemberRemoveRequest.FromString(message).ID)
         server = self._server
@@ -91,22 +92,22 @@ class ClusterAPI:
                     connected=server.connected(),
                 )
             )
-        self._propose(caller, call, Removal(member))
+        self._propose(caller, call, metadata, Removal(member))
 
-    def member_update(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> None:
+    def member_update(self, caller: Sink, call: int, metadata: Metadata, message: bytes) -> None:
         """MemberUpdate: where a member's peers reach it; nothing else can be changed."""
         request = messages.MemberUpdateRequest.FromString(message)
         peer_urls = _peer_urls(request.peerURLs)
-        self._propose(caller, call, Update(MemberID(request.ID), peer_urls))
+        self._propose(caller, call, metadata, Update(MemberID(request.ID), peer_urls))
 
-    def member_promote(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> None:
+    def member_promote(self, caller: Sink, call: int, metadata: Metadata, message: bytes) -> None:
         """MemberPromote: the leader alone knows whether the learner is ready, and says so."""
         request = messages.MemberPromoteRequest.FromString(message)
-        self._propose(caller, call, Promotion(MemberID(request.ID)))
+        self._propose(caller, call, metadata, Promotion(MemberID(request.ID)))
 
-    def _propose(self, caller: Sink, call: int, change: Change) -> None:
+    def _propose(self, caller: Sink, call: int, metadata: Metadata, change: Change) -> None:
         kind, payload = encode_change(change)
-        self._server.propose(caller, call, CommandKind(kind), payload)
+        self._server.propose(caller, call, kind, payload, self._guard.asker(metadata))
 
 
 def _peer_urls(texts: Sequence[str]) -> tuple[str, ...]:

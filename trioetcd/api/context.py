@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from trioetcd.errors import Code, EtcdError, no_request
+from trioetcd.pki import Origin
 from trioetcd.ports import Sink
 
 __all__ = [
@@ -25,6 +26,10 @@ __all__ = [
 
 class Metadata(Protocol):
     """The call's metadata, lower-case names."""
+
+    @property
+    def origin(self) -> Origin:
+        """Who is at the other end of the connection."""
 
     def get(self, name: str, /) -> bytes | None:
         """Give the first value under `name`, or None."""

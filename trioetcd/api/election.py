@@ -10,6 +10,7 @@ from contextlib import closing
 
 from trioetcd import errors
 from trioetcd.api.context import MessageStream, Metadata, raw_errors
+from trioetcd.api.guard import Guard, Permit
 from trioetcd.api.own_client import OwnClient
 from trioetcd.api.queue import Queue, delete_if, first_of, put_if
 from trioetcd.errors import EtcdError
@@ -27,6 +28,7 @@ class ElectionAPI:
         self._server = server
         self._client = client
         self._queue = queue
+        self._guard = Guard(server)
 
     async def campaign(self, metadata: Metadata, message: bytes) -> bytes:
         """Campaign: stand in the queue of the name with a value until this lease leads.
@@ -96,22 +98,25 @@ class ElectionAPI:
         if message is None:
             raise errors.no_request()
         name = messages.LeaderRequest.FromString(message).name
+        permit = self._guard.permit(metadata)
         with raw_errors():
             while True:
                 found = await self._client.range(metadata, first_of(name))
                 if found.kvs:
                     first = messages.LeaderResponse(header=found.header, kv=found.kvs[0])
-                    await self._follow(first, stream)
-                elif later := await self._wait_leader(name, found.header.revision):
-                    await self._follow(later, stream)
+                    await self._follow(first, stream, permit)
+                elif later := await self._wait_leader(name, found.header.revision, permit):
+                    await self._follow(later, stream, permit)
 
-    async def _wait_leader(self, name: bytes, revision: int) -> messages.LeaderResponse | None:
+    async def _wait_leader(
+        self, name: bytes, revision: int, permit: Permit
+    ) -> messages.LeaderResponse | None:
         """Wait for the first key put into an empty queue; None: whoever waits must look again."""
         queue = first_of(name)
         create = messages.WatchCreateRequest(
             key=queue.key, range_end=queue.range_end, start_revision=revision + 1
         )
-        with closing(Following(self._server, create)) as following:
+        with closing(Following(self._server, create, permit)) as following:
             while not (response := await following.next()).canceled:
                 for event in response.events:
                     if event.type == messages.Event.PUT:
@@ -120,13 +125,15 @@ class ElectionAPI:
                         return messages.LeaderResponse(header=header, kv=event.kv)
         return None
 
-    async def _follow(self, first: messages.LeaderResponse, stream: MessageStream) -> None:
+    async def _follow(
+        self, first: messages.LeaderResponse, stream: MessageStream, permit: Permit
+    ) -> None:
         """Say what a leader proclaims until its key is deleted, or compaction has overtaken us."""
         await stream.send([first.SerializeToString()])
         create = messages.WatchCreateRequest(
             key=first.kv.key, start_revision=first.header.revision + 1
         )
-        with closing(Following(self._server, create)) as following:
+        with closing(Following(self._server, create, permit)) as following:
             while not (response := await following.next()).canceled:
                 for event in response.events:
                     if event.type == messages.Event.DELETE:

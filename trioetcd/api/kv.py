@@ -6,11 +6,14 @@ bytes; the same checks run again at apply. Reads never leave the loop.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from trioetcd import errors
 from trioetcd.api.context import MessageStream, Metadata
+from trioetcd.api.guard import Guard
 from trioetcd.errors import EtcdError
+from trioetcd.keyrange import KeyRange
 from trioetcd.mvcc import RangeCursor
 from trioetcd.ports import Sink
 from trioetcd.runtime.cursors import STEP_BYTES, STEP_ROWS
@@ -33,47 +36,53 @@ class KVAPI:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._store = server.store
+        self._auth = server.auth
+        self._guard = Guard(server)
 
-    def put(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> None:
+    def put(self, caller: Sink, call: int, metadata: Metadata, message: bytes) -> None:
         """Put: check, propose; answered when the entry has been applied."""
         request = messages.PutRequest.FromString(message)
         server = self._server
         server.disk.check(lambda: gates.put_cost(request))  # first, as in etcd
         validation.check_put(request)
-        server.propose(caller, call, CommandKind.PUT, message)
+        server.propose(caller, call, CommandKind.PUT, message, self._guard.asker(metadata))
 
-    def delete_range(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> None:
+    def delete_range(self, caller: Sink, call: int, metadata: Metadata, message: bytes) -> None:
         """DeleteRange: check, propose."""
         validation.check_delete_range(messages.DeleteRangeRequest.FromString(message))
-        self._server.propose(caller, call, CommandKind.DELETE_RANGE, message)
+        asker = self._guard.asker(metadata)
+        self._server.propose(caller, call, CommandKind.DELETE_RANGE, message, asker)
 
-    def compact(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> None:
+    def compact(self, caller: Sink, call: int, metadata: Metadata, message: bytes) -> None:
         """Compact: propose; with `physical` answered when the rows are gone."""
         server = self._server
         if messages.CompactionRequest.FromString(message).physical:
             caller = _WhenCompacted(caller, server)
-        server.propose(caller, call, CommandKind.COMPACT, message)
+        server.propose(caller, call, CommandKind.COMPACT, message, self._guard.asker(metadata))
 
-    def txn(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> Answer:
+    def txn(self, caller: Sink, call: int, metadata: Metadata, message: bytes) -> Answer:
         """Txn: check, then propose, or read if it only reads."""
         request = messages.TxnRequest.FromString(message)
         server = self._server
         server.disk.check(lambda: gates.txn_cost(request))
         validation.check_txn(request, server.limits.txn_operations_max)
         if not validation.is_read_only(request):
-            server.propose(caller, call, CommandKind.TXN, message)
+            server.propose(caller, call, CommandKind.TXN, message, self._guard.asker(metadata))
             return None
 
         def read() -> Answer:
-            return self._read_txn(caller, call, request)
+            return self._read_txn(caller, call, metadata, request)
 
         if validation.is_serializable(request):
             server.refuse_learner()
             return read()
         return server.answer_when_current(caller, call, read)
 
-    def _read_txn(self, caller: Sink, call: int, request: messages.TxnRequest) -> Answer:
+    def _read_txn(
+        self, caller: Sink, call: int, metadata: Metadata, request: messages.TxnRequest
+    ) -> Answer:
         server = self._server
+        self._guard.check_txn(metadata, request)
         outcome = server.applier.read_txn(request)
         if isinstance(outcome, EtcdError):
             raise outcome
@@ -90,33 +99,41 @@ class KVAPI:
         server.read_on(caller, call, cursor, made)
         return None
 
-    def range(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> Answer:
+    def range(self, caller: Sink, call: int, metadata: Metadata, message: bytes) -> Answer:
         """Range: from the store as it stands, once it is current unless `serializable`."""
         server = self._server
         plain = _plain_get(message)
         if plain is not None:
             key, serializable = plain
             if serializable or server.is_current():
-                return self._get(key)
-            return server.answer_when_current(caller, call, lambda: self._get(key))
+                return self._get(metadata, key)
+            return server.answer_when_current(caller, call, lambda: self._get(metadata, key))
         request = messages.RangeRequest.FromString(message)
         validation.check_range(request)
         if request.serializable or server.is_current():
-            return self._range(caller, call, request)
-        return server.answer_when_current(caller, call, lambda: self._range(caller, call, request))
+            return self._range(caller, call, metadata, request)
+        return server.answer_when_current(
+            caller, call, lambda: self._range(caller, call, metadata, request)
+        )
 
-    def _get(self, key: bytes) -> bytes:
+    def _get(self, metadata: Metadata, key: bytes) -> bytes:
         """Answer a plain get: what a cursor says of one key of now, without making one."""
+        if self._auth.enabled:
+            self._guard.check_read(metadata, KeyRange.from_wire(key, b""))
         store = self._store
         field = store.current_kv(key)
         header = self._server.header(store.revision)
         return header if field is None else header + field + _ONE_KEY
 
-    def _range(self, caller: Sink, call: int, request: messages.RangeRequest) -> Answer:
+    def _range(
+        self, caller: Sink, call: int, metadata: Metadata, request: messages.RangeRequest
+    ) -> Answer:
         server = self._server
         wanted = query_of(request)
+        self._guard.check_read(metadata, wanted.range)
         if server.cursors.busy and not wanted.small:
-            server.read_later(caller, call, lambda: self._range(caller, call, request))
+            again = partial(self._range, caller, call, metadata, request)
+            server.read_later(caller, call, again)
             return None
         revision = self._store.revision
         cursor = self._store.range(wanted)
@@ -126,7 +143,7 @@ class KVAPI:
         server.read_on(caller, call, cursor, lambda: answer(server.header(revision), cursor))
         return None
 
-    async def range_stream(self, _metadata: Metadata, stream: MessageStream) -> None:
+    async def range_stream(self, metadata: Metadata, stream: MessageStream) -> None:
         """RangeStream (etcd 3.7): the same read in chunks; the last one has header and count."""
         self._server.refuse_learner()
         message = await stream.receive()
@@ -146,8 +163,10 @@ class KVAPI:
         server = self._server
         if not request.serializable:
             await server.wait_current()
+        wanted = query_of(request)
+        self._guard.check_read(metadata, wanted.range)
         revision = self._store.revision
-        cursor = self._store.range(query_of(request))
+        cursor = self._store.range(wanted)
         try:
             rows = STREAM_ROWS_FIRST
             sent = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trioetcd import errors
 from trioetcd.api.context import MessageStream, Metadata
+from trioetcd.api.guard import Guard
 from trioetcd.cluster import downgrade_refusal
 from trioetcd.errors import EtcdError
 from trioetcd.ports import Sink
@@ -21,11 +22,13 @@ class MaintenanceAPI:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._guard = Guard(server)
 
-    def alarm(self, caller: Sink, call: int, _metadata: Metadata, message: bytes) -> None:
+    def alarm(self, caller: Sink, call: int, metadata: Metadata, message: bytes) -> None:
         """Alarm: list, raise and clear go through the log, as with etcd."""
         messages.AlarmRequest.FromString(message)
-        self._server.propose(caller, call, CommandKind.ALARM, message)
+        asker = self._guard.asker(metadata)
+        self._server.propose(caller, call, CommandKind.ALARM, message, asker)
 
     def status(self, _caller: Sink, _call: int, _metadata: Metadata, message: bytes) -> bytes:
         """Status: this member, as it stands, without asking anybody."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from trioetcd.api.context import Metadata, UnaryHandler
+from trioetcd.api.guard import Guard
 from trioetcd.api.kv import KVAPI
 from trioetcd.api.lease import LeaseAPI
 from trioetcd.errors import EtcdError
@@ -27,7 +28,9 @@ class OwnClient:
     """
 
     def __init__(self, server: Server) -> None:
+        self._server = server
         self._driver = server.driver
+        self._guard = Guard(server)
         self._kv = KVAPI(server)
         self._lease = LeaseAPI(server)
 
@@ -97,7 +100,14 @@ class OwnClient:
         late: Callable[[bytes | Exception], object] | None = None,
     ) -> bytes:
         waiter = Waiter()
-        answer = handler(waiter, 0, metadata, request.SerializeToString())
+        message = request.SerializeToString()
+        try:
+            answer = handler(waiter, 0, metadata, message)
+        except EtcdError as error:
+            if not self._guard.may_be_stale(error):
+                raise
+            await self._server.wait_current()
+            answer = handler(waiter, 0, metadata, message)
         if answer is not None:
             return answer if isinstance(answer, bytes) else b"".join(answer)
         self._driver.wake()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from trioetcd.api.auth import AuthAPI
 from trioetcd.api.cluster import ClusterAPI
 from trioetcd.api.context import (
     Metadata,
@@ -18,6 +19,7 @@ from trioetcd.api.context import (
     as_stream,
 )
 from trioetcd.api.election import ElectionAPI
+from trioetcd.api.guard import Guard
 from trioetcd.api.health import HealthAPI
 from trioetcd.api.kv import KVAPI
 from trioetcd.api.lease import LeaseAPI
@@ -28,6 +30,7 @@ from trioetcd.api.queue import Queue
 from trioetcd.api.terms import Terms, TermsOffice
 from trioetcd.api.watch import WatchAPI
 from trioetcd.errors import NOT_SUPPORTED_FOR_LEARNER, EtcdError, unimplemented
+from trioetcd.ports import Sink
 from trioetcd.runtime.backups import Backups
 from trioetcd.runtime.leadership import Leadership
 from trioetcd.runtime.server import Server
@@ -59,10 +62,12 @@ class Router:
         note: Callable[[Metadata], Terms | None] | None = None,
         ticks: Sequence[Callable[[float], None]] = (),
         is_learner: Callable[[], bool] = lambda: False,
+        guard: Guard | None = None,
     ) -> None:
-        self.note = note
+        self.note = note or _nothing_to_note
         self._ticks = ticks
         self._is_learner = is_learner
+        self._guard = guard
         self.unary = unary
         self.waiting = waiting or {}
         self.announced = streams
@@ -91,54 +96,79 @@ class Router:
         queue = Queue(server, client, leadership)
         lock = LockAPI(server, client, queue)
         election = ElectionAPI(server, client, queue)
+        auth = AuthAPI(server)
+        guard = Guard(server)
+        unary: dict[str, UnaryHandler] = {
+            "/etcdserverpb.KV/Range": kv.range,
+            "/etcdserverpb.KV/Put": kv.put,
+            "/etcdserverpb.KV/DeleteRange": kv.delete_range,
+            "/etcdserverpb.KV/Txn": kv.txn,
+            "/etcdserverpb.KV/Compact": kv.compact,
+            "/etcdserverpb.Lease/LeaseGrant": lease.grant,
+            "/etcdserverpb.Lease/LeaseRevoke": lease.revoke,
+            "/etcdserverpb.Lease/LeaseTimeToLive": lease.time_to_live,
+            "/etcdserverpb.Lease/LeaseLeases": lease.leases,
+            "/etcdserverpb.Cluster/MemberList": cluster.member_list,
+            "/etcdserverpb.Cluster/MemberAdd": cluster.member_add,
+            "/etcdserverpb.Cluster/MemberRemove": cluster.member_remove,
+            "/etcdserverpb.Cluster/MemberUpdate": cluster.member_update,
+            "/etcdserverpb.Cluster/MemberPromote": cluster.member_promote,
+            "/etcdserverpb.Maintenance/Alarm": maintenance.alarm,
+            "/etcdserverpb.Maintenance/Status": maintenance.status,
+            "/etcdserverpb.Maintenance/Defragment": maintenance.defragment,
+            "/etcdserverpb.Maintenance/MoveLeader": maintenance.move_leader,
+            "/etcdserverpb.Maintenance/Hash": maintenance.hash,
+            "/etcdserverpb.Maintenance/HashKV": maintenance.hash_kv,
+            "/etcdserverpb.Maintenance/Downgrade": maintenance.downgrade,
+            "/etcdserverpb.Auth/AuthStatus": auth.status,
+            "/etcdserverpb.Auth/UserGet": auth.user_get,
+            "/etcdserverpb.Auth/UserList": auth.user_list,
+            "/etcdserverpb.Auth/RoleGet": auth.role_get,
+            "/etcdserverpb.Auth/RoleList": auth.role_list,
+            **auth.changes(),
+            "/grpc.health.v1.Health/Check": health.check,
+        }
+        streams = {
+            "/etcdserverpb.KV/RangeStream": kv.range_stream,
+            "/etcdserverpb.Watch/Watch": WatchAPI(server).watch,
+            "/etcdserverpb.Lease/LeaseKeepAlive": lease.keep_alive,
+            "/v3electionpb.Election/Observe": election.observe,
+            "/grpc.health.v1.Health/Watch": health.watch,
+            **snapshots,
+        }
+        waiting: dict[str, WaitingHandler] = {
+            "/etcdserverpb.Auth/Authenticate": auth.authenticate,
+            "/etcdserverpb.Auth/UserAdd": auth.user_add,
+            "/etcdserverpb.Auth/UserChangePassword": auth.user_change_password,
+            "/v3lockpb.Lock/Lock": lock.lock,
+            "/v3lockpb.Lock/Unlock": lock.unlock,
+            "/v3electionpb.Election/Campaign": election.campaign,
+            "/v3electionpb.Election/Proclaim": election.proclaim,
+            "/v3electionpb.Election/Leader": election.leader,
+            "/v3electionpb.Election/Resign": election.resign,
+        }
         return cls(
-            unary={
-                "/etcdserverpb.KV/Range": kv.range,
-                "/etcdserverpb.KV/Put": kv.put,
-                "/etcdserverpb.KV/DeleteRange": kv.delete_range,
-                "/etcdserverpb.KV/Txn": kv.txn,
-                "/etcdserverpb.KV/Compact": kv.compact,
-                "/etcdserverpb.Lease/LeaseGrant": lease.grant,
-                "/etcdserverpb.Lease/LeaseRevoke": lease.revoke,
-                "/etcdserverpb.Lease/LeaseTimeToLive": lease.time_to_live,
-                "/etcdserverpb.Lease/LeaseLeases": lease.leases,
-                "/etcdserverpb.Cluster/MemberList": cluster.member_list,
-                "/etcdserverpb.Cluster/MemberAdd": cluster.member_add,
-                "/etcdserverpb.Cluster/MemberRemove": cluster.member_remove,
-                "/etcdserverpb.Cluster/MemberUpdate": cluster.member_update,
-                "/etcdserverpb.Cluster/MemberPromote": cluster.member_promote,
-                "/etcdserverpb.Maintenance/Alarm": maintenance.alarm,
-                "/etcdserverpb.Maintenance/Status": maintenance.status,
-                "/etcdserverpb.Maintenance/Defragment": maintenance.defragment,
-                "/etcdserverpb.Maintenance/MoveLeader": maintenance.move_leader,
-                "/etcdserverpb.Maintenance/Hash": maintenance.hash,
-                "/etcdserverpb.Maintenance/HashKV": maintenance.hash_kv,
-                "/etcdserverpb.Maintenance/Downgrade": maintenance.downgrade,
-                "/grpc.health.v1.Health/Check": health.check,
-            },
+            unary={path: guard.unary(path, handler) for path, handler in unary.items()},
             streams={
-                path: terms.observed(handler)
-                for path, handler in {
-                    "/etcdserverpb.KV/RangeStream": kv.range_stream,
-                    "/etcdserverpb.Watch/Watch": WatchAPI(server).watch,
-                    "/etcdserverpb.Lease/LeaseKeepAlive": lease.keep_alive,
-                    "/v3electionpb.Election/Observe": election.observe,
-                    "/grpc.health.v1.Health/Watch": health.watch,
-                    **snapshots,
-                }.items()
+                path: terms.observed(guard.stream(path, handler))
+                for path, handler in streams.items()
             },
-            waiting={
-                "/v3lockpb.Lock/Lock": lock.lock,
-                "/v3lockpb.Lock/Unlock": lock.unlock,
-                "/v3electionpb.Election/Campaign": election.campaign,
-                "/v3electionpb.Election/Proclaim": election.proclaim,
-                "/v3electionpb.Election/Leader": election.leader,
-                "/v3electionpb.Election/Resign": election.resign,
-            },
+            waiting={path: guard.waiting(path, handler) for path, handler in waiting.items()},
             note=terms.read,
             ticks=(leadership.tick, queue.tick),
             is_learner=lambda: server.is_learner,
+            guard=guard,
         )
+
+    def ask_again(
+        self, caller: Sink, call: int, head: Metadata, path: str, message: bytes, error: EtcdError
+    ) -> bool:
+        """Have a call answered later that was refused only because this member may lag."""
+        guard = self._guard
+        if guard is None or not guard.may_be_stale(error):
+            return False
+        guard.ask_again(self.unary[path], caller, call, head, message)
+        return True
 
     def refusal(self, path: str, message: bytes, error: EtcdError) -> EtcdError:
         """Say what a client is told whose call was refused with `error`.
@@ -163,3 +193,7 @@ class Router:
         if any(row.service == service for row in METHODS.values()):
             return unimplemented(f"unknown method {method} for service {service}")
         return unimplemented(f"unknown service {service}")
+
+
+def _nothing_to_note(_metadata: Metadata) -> None:
+    """Calls without handlers have no terms."""

@@ -17,6 +17,7 @@ from trioetcd.frontend.grpc import GrpcConnection
 from trioetcd.frontend.http import HttpDoor
 from trioetcd.frontend.http1 import Http1Connection
 from trioetcd.frontend.websocket import WatchDoor
+from trioetcd.pki import Origin, PkiError, identity_of
 from trioetcd.ports import BackendError
 from trioetcd.runtime.backups import Backups
 from trioetcd.runtime.server import Server
@@ -87,7 +88,13 @@ class Frontend:
         stream = accepted.stream
         metrics.trioetcd_connections.value += 1
         try:
-            await self._serve(accepted, api=api)
+            origin = _origin_of(accepted)
+            await self._serve(accepted, origin, api=api)
+        except PkiError as error:
+            self._log.warn(
+                "rejected connection on client endpoint",
+                **{"remote-addr": accepted.remote, "error": str(error)},
+            )
         except Exception as failure:
             kinds = _kinds(failure)
             if any(issubclass(kind, BackendError) for kind in kinds):
@@ -110,7 +117,7 @@ class Frontend:
         """Serve a connection on which there is only plain HTTP, such as /metrics."""
         await self.serve(accepted, api=False)
 
-    async def _serve(self, accepted: Accepted, *, api: bool) -> None:
+    async def _serve(self, accepted: Accepted, origin: Origin, *, api: bool) -> None:
         first = b""
         alpn = accepted.alpn
         if alpn in {None, "h2"}:
@@ -126,16 +133,20 @@ class Frontend:
             if alpn is None:
                 alpn = "h2" if PREFACE.startswith(first[: len(PREFACE)]) else "http/1.1"
         if alpn == "h2":
-            await self._serve_http2(accepted, first, self._router if api else NO_HANDLERS)
+            router = self._router if api else NO_HANDLERS
+            await self._serve_http2(accepted, origin, first, router)
         else:
             await Http1Connection(
                 accepted.stream,
                 door=self._door,
                 watch=self._watch if api else None,
                 limits=self._limits,
+                origin=origin,
             ).run(first)
 
-    async def _serve_http2(self, accepted: Accepted, first: bytes, router: Router) -> None:
+    async def _serve_http2(
+        self, accepted: Accepted, origin: Origin, first: bytes, router: Router
+    ) -> None:
         connection = GrpcConnection(
             accepted.stream,
             router=router,
@@ -145,6 +156,7 @@ class Frontend:
             now=self._server.now,
             turns=self._server.driver,
             soon=self._server.cursors.soon,
+            origin=origin,
         )
         self._connections.add(connection)
         try:
@@ -186,6 +198,16 @@ class Frontend:
                 await connection.wait_idle()
         for connection in list(self._connections):
             connection.close()
+
+
+def _origin_of(accepted: Accepted) -> Origin:
+    """Say who is at the other end of a connection.
+
+    Raises:
+        PkiError: the certificate, which TLS was content with, cannot be read.
+    """
+    der = accepted.certificate
+    return Origin(None if der is None else identity_of(der), accepted.remote)
 
 
 def _kinds(failure: BaseException) -> set[type[BaseException]]:

@@ -20,6 +20,7 @@ from trioetcd.api.router import Router
 from trioetcd.errors import DEADLINE_EXCEEDED, STOPPED, Code, EtcdError, unread
 from trioetcd.frontend.call_stream import CallStream
 from trioetcd.frontend.http import HttpDoor
+from trioetcd.pki import NOWHERE, Origin
 from trioetcd.runtime.metrics import MethodCalls, Metrics
 from trioetcd.schema import messages
 from trioetcd.transport.streams import ByteStream
@@ -60,6 +61,7 @@ class GrpcConnection:
         now: monotonic seconds.
         turns: the member's turns.
         soon: calls what writes the next part of a large answer, when it is its turn.
+        origin: who the client is.
     """
 
     def __init__(
@@ -73,7 +75,9 @@ class GrpcConnection:
         now: Callable[[], float],
         turns: Turns,
         soon: Callable[[Callable[[], None]], None],
+        origin: Origin = NOWHERE,
     ) -> None:
+        self._origin = origin
         self._stream = stream
         self._router = router
         self._door = door
@@ -86,7 +90,7 @@ class GrpcConnection:
         self._owing = False
         self._rest: list[ServerEvent] = []
         self._output_bytes_max = limits.output_bytes_max
-        self._codec = GrpcServer(streaming=router.announced, limits=limits, note=router.note)
+        self._codec = GrpcServer(streaming=router.announced, limits=limits, note=self._note)
         # With more than this behind its window a stream waits until it is told of as drained.
         self.backlog_bytes_max = limits.backlog_high_bytes
         self._streams: dict[int, CallStream] = {}
@@ -99,6 +103,11 @@ class GrpcConnection:
         self._calls: dict[int, MethodCalls | None] = {}
         self._draining = False
         self._ended = False
+
+    def _note(self, head: Head) -> object:
+        """See a list of headers for the first time."""
+        head.origin = self._origin
+        return self._router.note(head)
 
     # As a Sink
 
@@ -283,7 +292,10 @@ class GrpcConnection:
             try:
                 answer = handler(self, call, head, message)
             except EtcdError as error:
-                self.fail(call, self._router.refusal(head.path, message, error))
+                if self._router.ask_again(self, call, head, head.path, message, error):
+                    waiting = True
+                else:
+                    self.fail(call, self._router.refusal(head.path, message, error))
             except messages.DecodeError:
                 self._malformed(call)
             else:

@@ -9,6 +9,7 @@ import trio
 
 from trioetcd.frontend.http import HttpDoor
 from trioetcd.frontend.websocket import WATCH_PATH, WatchDoor
+from trioetcd.pki import NOWHERE, Origin
 from trioetcd.transport.streams import ByteStream, PrefixedStream
 from trioetcd.wire.errors import RemoteProtocolError
 from trioetcd.wire.http1 import Http1Server, Request, Upgrade
@@ -28,11 +29,19 @@ class Http1Connection:
         door: answers plain requests.
         watch: serves WebSockets; None where there are none.
         limits: bounds on what the client may send.
+        origin: who the client is.
     """
 
     def __init__(
-        self, stream: ByteStream, *, door: HttpDoor, watch: WatchDoor | None, limits: Limits
+        self,
+        stream: ByteStream,
+        *,
+        door: HttpDoor,
+        watch: WatchDoor | None,
+        limits: Limits,
+        origin: Origin = NOWHERE,
     ) -> None:
+        self._origin = origin
         self._stream = stream
         self._door = door
         self._watch = watch
@@ -80,7 +89,7 @@ class Http1Connection:
             head = b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
             await self._stream.send_all(head % len(body) + body)
             return
-        await self._watch.serve(PrefixedStream(upgrade.replay, self._stream))
+        await self._watch.serve(PrefixedStream(upgrade.replay, self._stream), self._origin)
 
     async def _flush(self) -> None:
         data = self._codec.take()

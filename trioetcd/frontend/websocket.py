@@ -12,20 +12,25 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 import trio_websocket
-from trio_websocket import ConnectionClosed, WebSocketConnection
+from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest
 
+from trioetcd.api.guard import Guard
 from trioetcd.errors import HTTP_STATUS, Code, EtcdError
 from trioetcd.mvcc import WatchSession
+from trioetcd.pki import Origin
 from trioetcd.runtime.server import Server
 from trioetcd.schema import messages, protojson
 
 __all__ = ["WATCH_PATH", "WatchDoor"]
 
 WATCH_PATH: Final = "/v3/watch"
+
+BEARER: Final = "Bearer"
+"""The word before a token, also where browsers can say it: as the name of a sub-protocol."""
 
 UPGRADE_SECONDS: Final = 10.0
 """How long the handshake may take."""
@@ -55,26 +60,38 @@ class WatchDoor:
 
     def __init__(self, server: Server, *, origin_allowed: Callable[[str], bool]) -> None:
         self._server = server
+        self._guard = Guard(server)
         self._origin_allowed = origin_allowed
 
-    async def serve(self, stream: trio.abc.Stream) -> None:
-        """Serve one connection whose upgrade request is still unread in `stream`."""
+    async def serve(self, stream: trio.abc.Stream, origin: Origin) -> None:
+        """Serve one connection whose upgrade request is still unread in `stream`.
+
+        Args:
+            stream: its bytes.
+            origin: who is at its other end.
+        """
         async with trio.open_nursery() as nursery:
             with trio.move_on_after(UPGRADE_SECONDS):
                 request = await trio_websocket.wrap_server_stream(nursery, stream)
-                origin = _header(request.headers, b"origin")
-                if origin is None or self._origin_allowed(origin):
-                    connection = await request.accept()
-                    nursery.start_soon(self._watch, connection, nursery.cancel_scope)
+                page = _header(request.headers, b"origin")
+                if page is None or self._origin_allowed(page):
+                    shown = request.proposed_subprotocols[:1] == (BEARER,)
+                    connection = await request.accept(subprotocol=BEARER if shown else None)
+                    metadata = _Metadata(origin, _token(request))
+                    nursery.start_soon(self._watch, connection, metadata, nursery.cancel_scope)
                     return
                 await request.reject(403, body=b"this origin is not in --cors\n")
             nursery.cancel_scope.cancel()
 
-    async def _watch(self, connection: WebSocketConnection, scope: trio.CancelScope) -> None:
-        watch = _SocketWatch(connection)
+    async def _watch(
+        self, connection: WebSocketConnection, metadata: _Metadata, scope: trio.CancelScope
+    ) -> None:
+        guard = self._guard
+        watch = _SocketWatch(connection, metadata, guard)
         try:
             try:
-                await self._server.watch(watch)
+                await guard.settle(metadata)
+                await self._server.watch(watch, guard.permit(metadata))
             except EtcdError as error:
                 await watch.send_error(error.code, error.text)
             except _GarbageError as error:
@@ -86,6 +103,28 @@ class WatchDoor:
         scope.cancel()
 
 
+class _Metadata(NamedTuple):
+    """What an upgrade says of who watches (`api.context.Metadata`)."""
+
+    origin: Origin
+    token: bytes | None
+
+    def get(self, name: str, /) -> bytes | None:
+        return self.token if name == "token" else None
+
+
+def _token(request: WebSocketRequest) -> bytes | None:
+    """Give the token that is shown with an upgrade, None without one."""
+    found = _header(request.headers, b"authorization")
+    if found is None and request.proposed_subprotocols[:1] == (BEARER,):
+        found = next(iter(request.proposed_subprotocols[1:]), "")
+    if found is None:
+        cookies = _header(request.headers, b"cookie") or ""
+        pairs = (each.strip().partition("=") for each in cookies.split(";"))
+        found = next((value for name, _, value in pairs if name == "token"), None)
+    return None if found is None else found.encode("latin-1")
+
+
 def _header(headers: list[tuple[bytes, bytes]], name: bytes) -> str | None:
     return next((value.decode("latin-1") for key, value in headers if key == name), None)
 
@@ -93,8 +132,10 @@ def _header(headers: list[tuple[bytes, bytes]], name: bytes) -> str | None:
 class _SocketWatch:
     """A watch stream whose messages are JSON (`runtime.watch_feed.WatchStream`)."""
 
-    def __init__(self, connection: WebSocketConnection) -> None:
+    def __init__(self, connection: WebSocketConnection, metadata: _Metadata, guard: Guard) -> None:
         self._connection = connection
+        self._metadata = metadata
+        self._guard = guard
         self._text = ""
         self._decoder = json.JSONDecoder()
         self.prompt = None  # frames are sent by a task
@@ -115,6 +156,7 @@ class _SocketWatch:
                 request = protojson.from_json(messages.WatchRequest, found.encode())
             except ValueError as error:
                 raise _GarbageError(str(error)) from error
+            await self._guard.settle_watch(self._metadata, request)
             session.handle(request)
         return True
 

@@ -60,6 +60,9 @@ class Session(Protocol):
     def reload(self, missed: int, /) -> None:
         """Let every synced watch catch up from a revision on."""
 
+    def recheck(self) -> None:
+        """End the watches that are not permitted any more."""
+
 
 class Watcher:
     """One watch of a stream.
@@ -305,3 +308,8 @@ class WatchHub:
         self.revision = self.store.revision
         for session in self.sessions:
             session.reload(missed)
+
+    def recheck(self) -> None:
+        """Have every session see which of its watches are still permitted."""
+        for session in list(self.sessions):
+            session.recheck()

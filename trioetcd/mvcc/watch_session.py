@@ -5,8 +5,8 @@ is reached, and watchers that match become lagging: they cost a number each. The
 the history in bounded steps as soon as there is room again. Nothing here waits; `wake` tells the
 sender that there is something to take.
 
-Who may watch what is asked through `permit`; the header comes through `header`, because cluster,
-member and term are not known here.
+Who may watch what is asked through `permit`, and again when that may have changed; the header
+comes through `header`, because cluster, member and term are not known here.
 """
 
 from __future__ import annotations
@@ -204,9 +204,7 @@ class WatchSession:
         if self._permit is not None:
             error = self._permit(keys)
             if error is not None:
-                # The client is shown the whole of what gRPC would print (etcd).
-                name = error.code.name.title().replace("_", "")
-                self._refuse(f"rpc error: code = {name} desc = {error.text}")
+                self._refuse(_in_full(error))
                 return
         if keys.empty:
             self._refuse(RANGE_EMPTY)
@@ -239,9 +237,16 @@ class WatchSession:
             self.lag(watcher, start)
 
     def _cancel(self, watch_id: int) -> None:
-        watcher = self._watchers.pop(watch_id, None)
+        watcher = self._watchers.get(watch_id)
         if watcher is None:
             return
+        self._end(watcher)
+        header = self._header(self._hub.revision)
+        self._send(watch_control(header, watch_id, canceled=True))
+        self._answer_progress()
+
+    def _end(self, watcher: Watcher) -> None:
+        del self._watchers[watcher.id]
         if watcher.state == SYNCED:
             self._hub.leave(watcher)
         elif watcher.state == LAGGING:
@@ -250,9 +255,18 @@ class WatchSession:
         watcher.state = ENDED
         if waiting:
             self._hub.forget_waiting()
-        header = self._header(self._hub.revision)
-        self._send(watch_control(header, watch_id, canceled=True))
-        self._answer_progress()
+
+    def recheck(self) -> None:
+        """End the watches that are not permitted any more, with the reason."""
+        if self._permit is None:
+            return
+        for watcher in list(self._watchers.values()):
+            error = None if watcher.state == ENDED else self._permit(watcher.keys)
+            if error is not None:
+                self._end(watcher)
+                header = self._header(self._hub.revision)
+                reason = _in_full(error)
+                self._send(watch_control(header, watcher.id, canceled=True, cancel_reason=reason))
 
     # -- progress ----------------------------------------------------------------------------
 
@@ -452,6 +466,12 @@ class WatchSession:
                 self.lag(watcher, missed)
             elif watcher.state == WAITING and watcher.start <= hub.revision:
                 self.lag(watcher, watcher.start)
+
+
+def _in_full(error: EtcdError) -> str:
+    """Give the whole of what gRPC would print: so a client is told why it may not watch (etcd)."""
+    name = error.code.name.title().replace("_", "")
+    return f"rpc error: code = {name} desc = {error.text}"
 
 
 _FRAGMENT: Final = b"8\x01"

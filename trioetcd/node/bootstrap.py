@@ -28,7 +28,7 @@ from trioetcd.ports import Backend
 from trioetcd.replica import Overlay, Recovered
 from trioetcd.replica.rows import bootstrap, bootstrap_joiner, force_commit
 from trioetcd.schema.messages import DecodeError
-from trioetcd.statemachine import decode_command, encode_command
+from trioetcd.statemachine import MEMBER, decode_command, encode_command, stamp
 from trioetcd.url import Url, parse_url
 from trioetcd.values import ClusterID, MemberID, RequestID
 
@@ -254,7 +254,8 @@ def force_new_cluster(backend: Backend, recovered: Recovered) -> dict[bytes, byt
     datas = []
     for number, member in enumerate(membership.members(), 1):
         if member.id != own:
-            kind, payload = encode_change(Removal(member.id))
+            # As a member's own: it is root of its data who forces it.
+            kind, payload = stamp(*encode_change(Removal(member.id)), MEMBER)
             datas.append(encode_command(kind, RequestID(own, 0, number), payload))
     return force_commit(recovered, rows, datas)
 

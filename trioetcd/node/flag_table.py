@@ -269,13 +269,11 @@ tls-max-version |TLS1.2|TLS1.3 - works
 
 [Authentication]
 auth-token string simple works
-    Kind of the users' tokens: `simple`.
-bcrypt-cost uint 10 idle
+    Kind of the users' tokens: `simple`, or `jwt,sign-method=...,priv-key=FILE,pub-key=FILE,ttl=5m`.
+bcrypt-cost uint 10 works
     Cost of hashing a password, 4 to 31.
-    ! users and passwords do not work yet
-auth-token-ttl uint 300 idle
+auth-token-ttl uint 300 works
     Seconds that a simple token lasts after its last use.
-    ! users and passwords do not work yet
 
 [Profiling and monitoring]
 enable-pprof bool false idle
@@ -381,18 +379,16 @@ allow-plaintext bool false works
 allow-client-cidrs list - refused
     Networks that clients may come from.
     ! addresses are not checked yet, and others must not come in
-cert-identity string - refused
-    What of a client's certificate names the user.
-    ! users do not work yet
+cert-identity string cn works
+    What of a client's certificate names the user: `cn`, `uri:PATTERN` or `dns:PATTERN`.
 audit-log string - refused
     File that notes who changed what.
     ! the audit log does not work yet, and nothing must go unnoted
 enable-console bool false idle
     Serve a page for browsers.
     ! the page does not exist yet
-password-min-length uint 0 refused
-    Shortest password that is accepted.
-    ! users and passwords do not work yet
+password-min-length uint 0 works
+    Shortest new password that is accepted, in characters.
 metrics-client-cert required|optional required idle
     Whether --listen-metrics-urls asks for a client certificate.
     ! a client certificate is required wherever the client listener requires it

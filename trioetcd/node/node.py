@@ -26,7 +26,9 @@ from trioetcd.cluster import ClusterView
 from trioetcd.frontend.admission import Frontend
 from trioetcd.node.bootstrap import CannotStart, first_rows, force_new_cluster
 from trioetcd.node.credential_files import credential_files
+from trioetcd.node.flags import ConfigError
 from trioetcd.node.listening import open_listener
+from trioetcd.node.logins import login_settings
 from trioetcd.node.machine import Machine
 from trioetcd.node.notify import READY, STOPPING, notify
 from trioetcd.node.peering import Peering, ask
@@ -117,7 +119,10 @@ def run(config: Config) -> int:
 @contextmanager
 def _refusals(log: Log) -> Iterator[None]:
     """Turn every known way not to start, or to fail, into one sentence and an exit code."""
-    known = (DataDirError, CorruptLog, BackendError, PkiError, DataDiffersError, OSError)
+    known = (
+        *(DataDirError, CorruptLog, BackendError, PkiError, DataDiffersError),
+        *(ConfigError, OSError),
+    )
     try:
         yield
     except (*known, BaseExceptionGroup) as raised:
@@ -160,6 +165,7 @@ class Node:
         self._entropy = self._machine.entropy
         self._boot = self._entropy.bits(64)
         self._contexts: Contexts
+        self._logins = login_settings(config)
         self._signal = 0
 
     async def run(self) -> int:
@@ -192,6 +198,7 @@ class Node:
                     strict_reconfig_check=config.strict_reconfig_check,
                     learners_max=config.max_learners,
                 ),
+                logins=self._logins,
                 metrics=Metrics(extensive=config.metrics == "extensive"),
                 open_writer=self._machine.open_writer,
                 in_thread=self._machine.in_thread,

@@ -10,10 +10,12 @@ import shlex
 from collections.abc import Iterator
 from typing import Final
 
+from trioetcd.auth import COST_MAX, COST_MIN, parse_token_option
 from trioetcd.node.compacting import parse_retention
 from trioetcd.node.flag_table import FEATURE_GATES, HONOURED_GATES
 from trioetcd.node.flags import FLAGS, ConfigError, Status
 from trioetcd.node.settings import Config, Members
+from trioetcd.pki import parse_naming
 from trioetcd.url import Url
 
 __all__ = ["check_initial_cluster", "validate"]
@@ -22,7 +24,7 @@ _ELECTION_MS_MAX: Final = 50_000
 _ELECTION_PER_HEARTBEAT: Final = 5
 _TIMEOUT_SECONDS_MIN: Final = 5
 _YEARS_MAX: Final = 10
-_BCRYPT_COSTS: Final = range(4, 32)
+_BCRYPT_COSTS: Final = range(COST_MIN, COST_MAX + 1)
 _FALLBACKS: Final = frozenset({"exit"})
 
 
@@ -82,6 +84,8 @@ def _check_numbers(config: Config) -> None:
         )
     if config.compact_hash_check_time <= 0:
         raise ConfigError("--compact-hash-check-time must be more than 0s")
+    if config.auth_token_ttl < 1:
+        raise ConfigError("--auth-token-ttl must be at least 1 second")
     if config.bcrypt_cost not in _BCRYPT_COSTS:
         raise ConfigError(f"--bcrypt-cost={config.bcrypt_cost} is not between 4 and 31")
     if not 1 <= config.self_signed_cert_validity <= _YEARS_MAX:
@@ -103,14 +107,11 @@ def _check_words(config: Config) -> None:
         raise ConfigError(f"--name={config.name!r} must have letters, and neither ',' nor '='")
     if config.discovery_fallback not in _FALLBACKS:
         raise ConfigError("--discovery-fallback knows one word: exit; v2 proxies are gone")
-    kind = config.auth_token.partition(",")[0]
-    if kind == "jwt":
-        raise ConfigError(
-            "--auth-token=jwt is refused: signed tokens are not checked yet, and unsigned ones "
-            "must not come in",
-        )
-    if kind != "simple":
-        raise ConfigError(f"--auth-token={kind!r} is none of 'simple', 'jwt'")
+    try:
+        parse_token_option(config.auth_token)
+        parse_naming(config.cert_identity)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     if config.tls_max_version and config.tls_min_version > config.tls_max_version:
         raise ConfigError(
             f"--tls-min-version={config.tls_min_version} is newer than "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -11,7 +11,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from trioetcd.pki.pem import read_certificate
 from trioetcd.pki.profile import PkiError
 
-__all__ = ["Identity", "identity_of", "may_be_peer"]
+__all__ = ["NOWHERE", "Identity", "Origin", "identity_of", "may_be_peer"]
 
 _PEER_USAGES = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH})
 
@@ -30,6 +30,22 @@ class Identity(NamedTuple):
     dns: tuple[str, ...]
     uris: tuple[str, ...]
     fingerprint: str
+
+
+class Origin(NamedTuple):
+    """Who is at the other end of a connection.
+
+    Attributes:
+        certificate: the names in the certificate that was shown and verified, None without one.
+        remote: the address, for logs.
+    """
+
+    certificate: Identity | None
+    remote: str
+
+
+NOWHERE: Final = Origin(None, "")
+"""Nobody knows who is at the other end."""
 
 
 def identity_of(der: bytes) -> Identity:

@@ -15,7 +15,7 @@ from trioetcd.errors import EtcdError
 from trioetcd.raft import Raft
 from trioetcd.replica.inputs import Ticket
 from trioetcd.replica.outputs import Outputs
-from trioetcd.statemachine import COMMAND_FORMAT, HEAD, HEAD_SIZE, Applier, Steps
+from trioetcd.statemachine import COMMAND_FORMAT, HEAD, HEAD_SIZE, KIND_BITS, Applier, Steps
 from trioetcd.values import Index
 
 __all__ = ["APPLY_CHUNK", "Applying"]
@@ -126,7 +126,7 @@ class Applying:
                 done -= 1
                 self._steps = (outcome, ticket)
                 break
-            if kind in CONF_CHANGES:
+            if kind & KIND_BITS in CONF_CHANGES:
                 self._on_conf_change()
             if ticket is not None:
                 resolve((ticket, outcome))

@@ -20,7 +20,7 @@ from trioetcd.raft import Archive, Log, Raft, RaftConfig
 from trioetcd.replica.applying import APPLY_CHUNK
 from trioetcd.replica.config import ReplicaConfig
 from trioetcd.replica.rows import Recovered
-from trioetcd.statemachine import COMMAND_FORMAT, HEAD, HEAD_SIZE
+from trioetcd.statemachine import COMMAND_FORMAT, HEAD, HEAD_SIZE, kind_of, request_of
 from trioetcd.values import MemberID
 
 __all__ = [
@@ -34,23 +34,26 @@ __all__ = [
     "screen",
 ]
 
-_KIND_AT = 1
-"""Where the kind of a command stands in its head."""
-
 
 def is_command(data: bytes) -> bool:
     """Say whether bytes that another member proposes can be a command at all."""
-    return len(data) >= HEAD_SIZE and data[0] == COMMAND_FORMAT
+    if len(data) < HEAD_SIZE or data[0] != COMMAND_FORMAT:
+        return False
+    try:
+        request_of(data)
+    except ValueError:
+        return False
+    return True
 
 
 def is_conf_change(data: bytes) -> bool:
     """Say whether an entry changes who votes or learns."""
-    return len(data) >= HEAD_SIZE and data[_KIND_AT] in CONF_CHANGES
+    return kind_of(data) in CONF_CHANGES
 
 
 def is_removal(data: bytes, member: MemberID) -> bool:
     """Say whether an entry removes this member."""
-    return is_conf_change(data) and is_removal_of(data[_KIND_AT], data[HEAD_SIZE:], member)
+    return is_conf_change(data) and is_removal_of(kind_of(data), request_of(data), member)
 
 
 def has_committed_in_term(raft: Raft) -> bool:
@@ -90,7 +93,7 @@ def screen(
     for data in datas:
         row = None
         if is_conf_change(data):
-            kind, payload = data[_KIND_AT], data[HEAD_SIZE:]
+            kind, payload = kind_of(data), request_of(data)
             row = may_append(kind, payload, membership, raft.match, strict=config.strict_reconfig)
         screened.append(data if row is None else refuse(data, row))
     return screened

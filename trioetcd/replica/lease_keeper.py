@@ -26,7 +26,7 @@ from typing import Final
 from trioetcd.lease import Lessor
 from trioetcd.raft import Raft, Role
 from trioetcd.schema import messages
-from trioetcd.statemachine import HEAD_SIZE, Alarms, CommandKind
+from trioetcd.statemachine import Alarms, CommandKind, kind_of, request_of
 from trioetcd.values import Index
 
 __all__ = ["CHECKPOINTS_PER_ROUND", "REVOKES_PER_ROUND", "ROUND_SECONDS", "Append", "LeaseKeeper"]
@@ -136,11 +136,8 @@ class LeaseKeeper:
         """Give the leases whose revoke stands in the log and is not applied yet."""
         ending = set()
         for data in self._raft.log.tail():
-            if data and data[_KIND_AT] == CommandKind.LEASE_REVOKE:
-                with suppress(messages.DecodeError):  # whoever applies it says what is wrong
-                    ending.add(messages.LeaseRevokeRequest.FromString(data[HEAD_SIZE:]).ID)
+            if kind_of(data) == CommandKind.LEASE_REVOKE:
+                # Whoever applies it says what is wrong.
+                with suppress(messages.DecodeError, ValueError):
+                    ending.add(messages.LeaseRevokeRequest.FromString(request_of(data)).ID)
         return ending
-
-
-_KIND_AT: Final = 1
-"""Where the kind stands in a command's head."""

@@ -27,6 +27,14 @@ class Machine(NamedTuple):
     auth: AuthStore
     applier: Applier
 
+    def load(self, *, epoch: bytes, revision: int, compact_revision: int) -> None:
+        """Go on with the rows of another epoch, in which the store is at these revisions."""
+        self.store.load(epoch=epoch, revision=revision, compact_revision=compact_revision)
+        self.lessor.load(epoch=epoch)
+        self.alarms.load(epoch=epoch)
+        self.membership.load(epoch=epoch)
+        self.auth.load(epoch=epoch)
+
 
 def assemble(space: Space, recovered: Recovered, config: ReplicaConfig) -> Machine:
     """Load every part from its rows."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from trioetcd.auth import AuthStore
 from trioetcd.cluster import CONF_CHANGES, MEMBER_ATTRIBUTES, Membership, attributes_command
 from trioetcd.errors import (
     NO_LEADER,
@@ -29,7 +30,7 @@ from trioetcd.replica.inputs import Proposal
 from trioetcd.replica.links import Links
 from trioetcd.replica.outputs import Outputs
 from trioetcd.replica.pending import Pending
-from trioetcd.statemachine import COMMAND_FORMAT, HEAD
+from trioetcd.statemachine import COMMAND_FORMAT, HEAD, KIND_BITS, MEMBER, stamp
 
 __all__ = ["Proposing"]
 
@@ -45,6 +46,7 @@ class Proposing:
     Args:
         raft: whose log it is.
         membership: the members as applied.
+        auth: whether entries must say who asks.
         pending: who waits for which proposal.
         config: settings.
         boot: which proposals are this boot's.
@@ -54,6 +56,7 @@ class Proposing:
         self,
         raft: Raft,
         membership: Membership,
+        auth: AuthStore,
         pending: Pending,
         config: ReplicaConfig,
         *,
@@ -64,6 +67,7 @@ class Proposing:
         self.links = Links(raft)
         self._raft = raft
         self._membership = membership
+        self._auth = auth
         self._pending = pending
         self._config = config
         self._member_id = raft.me
@@ -122,7 +126,7 @@ class Proposing:
             data = pack(COMMAND_FORMAT, kind, member, boot, counter) + payload
             size += len(data)
             append(data)
-            if kind in CONF_CHANGES:
+            if kind & KIND_BITS in CONF_CHANGES:
                 conf_change = True
             if ticket is not None:
                 waiting[counter] = ticket
@@ -253,6 +257,8 @@ class Proposing:
         return True
 
     def _own(self, kind: int, payload: bytes) -> bytes:
+        if self._auth.enabled:
+            kind, payload = stamp(kind, payload, MEMBER)
         pending = self._pending
         pending.counter += 1
         head = HEAD.pack(COMMAND_FORMAT, kind, self._member_id, self._boot, pending.counter)

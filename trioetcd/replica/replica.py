@@ -113,11 +113,12 @@ class Replica:
     ) -> None:
         self.config = config
         self.space = Overlay(backend)
-        machine = assemble(self.space, recovered, config)
+        self._machine = machine = assemble(self.space, recovered, config)
         self.store = machine.store
         self.lessor = machine.lessor
         self.alarms = machine.alarms
         self.membership = machine.membership
+        self.auth = machine.auth
         self.auth = machine.auth
         self.applier = machine.applier
         self.member_id = recovered.member_id
@@ -134,7 +135,9 @@ class Replica:
         self._pending = Pending(
             timeout=config.request_seconds, election=2 * config.election_seconds
         )
-        self._proposing = Proposing(self._raft, self.membership, self._pending, config, boot=boot)
+        self._proposing = Proposing(
+            self._raft, self.membership, self.auth, self._pending, config, boot=boot
+        )
         self._reads = Reads(timeout=config.request_seconds, boot=boot)
         append = self._proposing.append_own
         self._desk = LeaseDesk(self._raft, self.lessor, self._reads, append, config)
@@ -462,12 +465,11 @@ class Replica:
         """Go on with the state that was received, which is durable now."""
         self._peering.deaf = False
         meta = self._installing.switched()
-        epoch = self._installing.epoch
-        self.store.load(epoch=epoch, revision=meta.revision, compact_revision=meta.compact_revision)
-        self.lessor.load(epoch=epoch)
-        self.alarms.load(epoch=epoch)
-        self.membership.load(epoch=epoch)
-        self.auth.load(epoch=epoch)
+        self._machine.load(
+            epoch=self._installing.epoch,
+            revision=meta.revision,
+            compact_revision=meta.compact_revision,
+        )
         dropped = self._applying.drop()
         if dropped is not None:
             outputs.resolved.append((dropped, EtcdError(TIMEOUT)))

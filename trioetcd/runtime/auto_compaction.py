@@ -17,7 +17,6 @@ from trioetcd import errors
 from trioetcd.errors import EtcdError
 from trioetcd.runtime.server import Server
 from trioetcd.runtime.trace import Log
-from trioetcd.runtime.waiter import Waiter
 from trioetcd.schema import messages
 from trioetcd.statemachine import CommandKind
 
@@ -152,8 +151,5 @@ async def _compact(server: Server, revision: int) -> None:
     Raises:
         EtcdError: what the proposal came to.
     """
-    waiter = Waiter()
     request = messages.CompactionRequest(revision=revision)
-    server.propose(waiter, 0, CommandKind.COMPACT, request.SerializeToString())
-    server.driver.wake()
-    await waiter.wait()
+    await server.ask_own(CommandKind.COMPACT, request.SerializeToString())

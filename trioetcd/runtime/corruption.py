@@ -159,7 +159,7 @@ class CorruptionChecks:
         request = messages.AlarmRequest(
             action=messages.AlarmRequest.ACTIVATE, memberID=member, alarm=messages.CORRUPT
         )
-        server.driver.propose(None, CommandKind.ALARM, request.SerializeToString())
+        server.driver.propose_own(None, CommandKind.ALARM, request.SerializeToString())
         server.driver.wake()
 
     # -- asking -------------------------------------------------------------------------------

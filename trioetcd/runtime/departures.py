@@ -92,3 +92,6 @@ class Departures:
         """Let all look at the store that has been put in place of the old one."""
         for woken in self._waiting.values():
             woken.set()
+
+    def recheck(self) -> None:
+        """Nobody here is told anything: who wakes up asks again, and may be refused."""

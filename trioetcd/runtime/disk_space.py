@@ -129,7 +129,7 @@ class DiskSpace:
             request = messages.AlarmRequest(
                 action=messages.AlarmRequest.ACTIVATE, memberID=me, alarm=messages.NOSPACE
             )
-            self._driver.propose(None, CommandKind.ALARM, request.SerializeToString())
+            self._driver.propose_own(None, CommandKind.ALARM, request.SerializeToString())
             self._driver.wake()
         raise EtcdError(errors.NO_SPACE)
 

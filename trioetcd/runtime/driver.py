@@ -32,6 +32,7 @@ from trioetcd.replica import (
     Tick,
 )
 from trioetcd.runtime.writer import BatchWriter, Writer
+from trioetcd.statemachine import MEMBER, stamp
 
 __all__ = ["Driver"]
 
@@ -108,6 +109,12 @@ class Driver:
 
     def propose(self, ticket: object, kind: int, payload: bytes) -> None:
         """Put a command into the next turn's proposals; `flush_later` or `wake` makes it come."""
+        self._proposals.append((ticket, kind, payload))
+
+    def propose_own(self, ticket: object, kind: int, payload: bytes) -> None:
+        """Likewise, on the member's own behalf: no user asks for it, and none is asked about."""
+        if self._replica.auth.enabled:
+            kind, payload = stamp(kind, payload, MEMBER)
         self._proposals.append((ticket, kind, payload))
 
     def read(self, ticket: object) -> None:

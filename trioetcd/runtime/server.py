@@ -8,7 +8,6 @@ one connection in one write.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, cast
 
@@ -17,20 +16,23 @@ import trio
 from trioetcd import errors
 from trioetcd.cluster import CLUSTER_VERSION, Connected
 from trioetcd.errors import EtcdError, unread
+from trioetcd.keyrange import KeyRange
 from trioetcd.mvcc import WatchHub, WatchSession
 from trioetcd.ports import Backend, Clock, Entropy, Sink
 from trioetcd.replica import LeaseAsked, Outputs, Replica, TransferRequested
 from trioetcd.runtime.cursors import Cursor, Cursors
 from trioetcd.runtime.disk_space import SIZE_SECONDS, DiskSpace
 from trioetcd.runtime.driver import Driver
+from trioetcd.runtime.logins import Logins, LoginSettings
 from trioetcd.runtime.metrics import Metrics
 from trioetcd.runtime.progress import tell_progress, with_jitter
+from trioetcd.runtime.server_limits import ServerLimits
 from trioetcd.runtime.transfers import Transfers
 from trioetcd.runtime.waiter import Waiter
 from trioetcd.runtime.watch_feed import Pushes, WatchStream, feed
 from trioetcd.runtime.writer import BatchWriter, Writer
 from trioetcd.schema import fastpath
-from trioetcd.statemachine import HEAD, CommandKind, Outcome
+from trioetcd.statemachine import HEAD, Asker, Outcome, permits, stamp
 from trioetcd.transport.streams import InThread, run_in_thread
 from trioetcd.values import INT64_MAX, MemberID
 
@@ -61,32 +63,12 @@ LeaseTicket = tuple[Sink, int, Callable[[int | None], Answer]]
 """Who waits, for which call, and how the answer is made of the seconds that are left."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
-    """The limits a user may set (etcd's flags of the same names).
-
-    Attributes:
-        request_bytes_max: largest command (`--max-request-bytes`).
-        txn_operations_max: most operations in a txn (`--max-txn-ops`).
-        quota_bytes: database size that raises NOSPACE; 0 or less is no quota.
-        progress_seconds: idle time after which a watch that asked is told the revision.
-        strict_reconfig_check: whether changes of members that could lose the quorum are refused
-            (`--strict-reconfig-check`).
-        learners_max: most learners in the cluster (`--max-learners`).
-    """
-
-    request_bytes_max: int = 1_572_864
-    txn_operations_max: int = 128
-    quota_bytes: int = 2 * 1024**3
-    progress_seconds: float = 600.0
-    strict_reconfig_check: bool = True
-    learners_max: int = 1
-
-
 class Server:
     """One member, as handlers and frontends see it.
 
     Attributes:
+        auth: the users, and what they may do.
+        logins: who says that it is which user.
         transfers: those who wait for another leader.
         disk: how much of it is taken, and what is given back.
         also_turned: given the outputs of each turn: before anybody is answered if there are
@@ -101,6 +83,7 @@ class Server:
         clock: time.
         entropy: chance, for lease ids.
         limits: what a user may set.
+        logins: what a user may set about logging in.
         metrics: where everything is counted.
         open_writer: makes what writes the batches.
         in_thread: runs what blocks.
@@ -115,6 +98,7 @@ class Server:
         entropy: Entropy,
         limits: ServerLimits,
         metrics: Metrics,
+        logins: LoginSettings | None = None,
         open_writer: Callable[[], Writer] = BatchWriter,
         in_thread: InThread = run_in_thread,
     ) -> None:
@@ -125,6 +109,7 @@ class Server:
         self.membership = replica.membership
         self.auth = replica.auth
         self.alarms = replica.alarms
+        self.auth = replica.auth
         self.limits = limits
         self.metrics = metrics
         self.hub = WatchHub(self.store)
@@ -147,6 +132,16 @@ class Server:
             open_writer=open_writer,
             alone=self.is_alone,
         )
+        self.logins = Logins(
+            replica.auth,
+            logins or LoginSettings(),
+            clock=clock,
+            entropy=entropy,
+            announce=self.ask_own,
+            applied=lambda: replica.applied_index,
+            in_thread=in_thread,
+        )
+        self._auth_changes = replica.auth.changes
         self.disk = DiskSpace(
             backend=backend,
             replica=replica,
@@ -169,19 +164,53 @@ class Server:
             revision = self.store.revision
         return fastpath.header_field(self._header, revision, self.replica.term)
 
-    def propose(self, caller: Sink, call: int, kind: CommandKind, payload: bytes) -> None:
+    def propose(
+        self, caller: Sink, call: int, kind: int, payload: bytes, asker: Asker | None
+    ) -> None:
         """Propose a command; its outcome is the answer of `call`.
 
         The caller asks for a turn when it has proposed all it has (`Driver.flush_later`).
 
+        Args:
+            caller: who waits.
+            call: for which call.
+            kind: a `CommandKind`.
+            payload: the request.
+            asker: which user asks, as `api.guard` knows; None for nobody.
+
         Raises:
-            EtcdError: the command is too large, or this member cannot take it now.
+            EtcdError: the command is too large, the user must not ask for it, or this member
+                cannot take it now.
         """
+        self._check_open(payload)
+        if self.auth.enabled:
+            row = permits.refusal(self.auth, self.lessor, kind, payload, asker)
+            if row is not None:
+                raise EtcdError(row)
+            if asker is not None:
+                kind, payload = stamp(kind, payload, asker)
+        self.driver.propose((caller, call, None), kind, payload)
+
+    def _check_open(self, payload: bytes) -> None:
         if len(payload) + HEAD.size > self.limits.request_bytes_max:
             raise EtcdError(errors.REQUEST_TOO_LARGE)
         if self._stopping:
             raise EtcdError(errors.STOPPED)
-        self.driver.propose((caller, call, None), kind, payload)
+
+    async def ask(self, kind: int, payload: bytes, asker: Asker | None) -> bytes:
+        """Propose a command and wait for its answer; for tasks."""
+        waiter = Waiter()
+        self.propose(waiter, 0, kind, payload, asker)
+        self.driver.wake()
+        return await waiter.wait()
+
+    async def ask_own(self, kind: int, payload: bytes) -> bytes:
+        """Likewise for a command of the member's own, for which no user asks."""
+        self._check_open(payload)
+        waiter = Waiter()
+        self.driver.propose_own((waiter, 0, None), kind, payload)
+        self.driver.wake()
+        return await waiter.wait()
 
     @property
     def is_learner(self) -> bool:
@@ -287,8 +316,14 @@ class Server:
 
     # Watches
 
-    async def watch(self, stream: WatchStream) -> None:
+    async def watch(
+        self, stream: WatchStream, permit: Callable[[KeyRange], EtcdError | None]
+    ) -> None:
         """Serve one watch stream to its end.
+
+        Args:
+            stream: the client's end.
+            permit: says why an interval must not be watched (any more), None if it may.
 
         Raises:
             EtcdError: NotSupportedForLearner.
@@ -300,6 +335,7 @@ class Server:
                 self.hub,
                 self.header,
                 wake=wake,
+                permit=permit,
                 fragment_bytes=self.limits.request_bytes_max + 512 * 1024,
                 progress_seconds=with_jitter(self.limits.progress_seconds, self._entropy.bits),
             )
@@ -390,6 +426,9 @@ class Server:
             self.also_turned(outputs)
         if outputs.reloaded:  # before what came after the snapshot, of which all miss the beginning
             self.hub.reload()
+        if self.auth.changes != self._auth_changes:  # before what they must not see any more
+            self._auth_changes = self.auth.changes
+            self.hub.recheck()
         if outputs.published:
             self._pushes.begin()
             for revision, events in outputs.published:

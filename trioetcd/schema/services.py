@@ -1,17 +1,37 @@
-"""The table of all remote procedures: path, types, streaming, HTTP route.
+"""The table of all remote procedures: path, types, streaming, who may call, HTTP route.
 
-The names and routes are written here, the types come from the descriptors; a name that one of
-the two lacks is an error at import. Everything that lists methods (router, gateway, metrics,
+The names, rules and routes are written here, the types come from the descriptors; a name that one
+of the two lacks is an error at import. Everything that lists methods (router, gateway, metrics,
 documentation) goes through `METHODS` and `ROUTES`.
 """
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Final, NamedTuple
 
 from trioetcd.schema import messages
 
-__all__ = ["METHODS", "ROUTES", "STREAMING", "Method"]
+__all__ = ["METHODS", "ROUTES", "STREAMING", "Access", "Method"]
+
+
+class Access(Enum):
+    """Who may call a procedure while users are told apart (`api.guard`)."""
+
+    OPEN = "open"
+    """Anybody, who need not say who it is."""
+
+    USER = "user"
+    """Every user; for some of what can be asked the handler wants more."""
+
+    ROOT = "root"
+    """Who has the role root."""
+
+    KEYS = "keys"
+    """Whoever may read or write the keys that it is about, as the handler knows."""
+
+
+OPEN, USER, ROOT, KEYS = Access
 
 
 class Method(NamedTuple):
@@ -25,6 +45,7 @@ class Method(NamedTuple):
         response: the class of what it is answered.
         client_streaming: whether the client may send many requests.
         server_streaming: whether it may be answered many times.
+        access: who may call it.
         http_route: the JSON gateway's path, or "" if it has none (aliases are in `ROUTES`).
     """
 
@@ -35,6 +56,7 @@ class Method(NamedTuple):
     response: type[messages.Message]
     client_streaming: bool
     server_streaming: bool
+    access: Access
     http_route: str
 
     @property
@@ -45,75 +67,75 @@ class Method(NamedTuple):
         return "server_stream" if self.server_streaming else "unary"
 
 
-_SERVICES: Final[dict[str, dict[str, str]]] = {
+_SERVICES: Final[dict[str, dict[str, tuple[Access, str]]]] = {
     "etcdserverpb.KV": {
-        "Range": "/v3/kv/range",
-        "RangeStream": "",
-        "Put": "/v3/kv/put",
-        "DeleteRange": "/v3/kv/deleterange",
-        "Txn": "/v3/kv/txn",
-        "Compact": "/v3/kv/compaction",
+        "Range": (KEYS, "/v3/kv/range"),
+        "RangeStream": (KEYS, ""),
+        "Put": (KEYS, "/v3/kv/put"),
+        "DeleteRange": (KEYS, "/v3/kv/deleterange"),
+        "Txn": (KEYS, "/v3/kv/txn"),
+        "Compact": (ROOT, "/v3/kv/compaction"),
     },
     "etcdserverpb.Watch": {
-        "Watch": "/v3/watch",
+        "Watch": (KEYS, "/v3/watch"),
     },
     "etcdserverpb.Lease": {
-        "LeaseGrant": "/v3/lease/grant",
-        "LeaseRevoke": "/v3/lease/revoke",
-        "LeaseKeepAlive": "/v3/lease/keepalive",
-        "LeaseTimeToLive": "/v3/lease/timetolive",
-        "LeaseLeases": "/v3/lease/leases",
+        "LeaseGrant": (USER, "/v3/lease/grant"),
+        "LeaseRevoke": (KEYS, "/v3/lease/revoke"),
+        "LeaseKeepAlive": (KEYS, "/v3/lease/keepalive"),
+        "LeaseTimeToLive": (KEYS, "/v3/lease/timetolive"),
+        "LeaseLeases": (KEYS, "/v3/lease/leases"),
     },
     "etcdserverpb.Cluster": {
-        "MemberAdd": "/v3/cluster/member/add",
-        "MemberRemove": "/v3/cluster/member/remove",
-        "MemberUpdate": "/v3/cluster/member/update",
-        "MemberList": "/v3/cluster/member/list",
-        "MemberPromote": "/v3/cluster/member/promote",
+        "MemberAdd": (ROOT, "/v3/cluster/member/add"),
+        "MemberRemove": (ROOT, "/v3/cluster/member/remove"),
+        "MemberUpdate": (ROOT, "/v3/cluster/member/update"),
+        "MemberList": (USER, "/v3/cluster/member/list"),
+        "MemberPromote": (ROOT, "/v3/cluster/member/promote"),
     },
     "etcdserverpb.Maintenance": {
-        "Alarm": "/v3/maintenance/alarm",
-        "Status": "/v3/maintenance/status",
-        "Defragment": "/v3/maintenance/defragment",
-        "Hash": "/v3/maintenance/hash",
-        "HashKV": "/v3/maintenance/hashkv",
-        "Snapshot": "/v3/maintenance/snapshot",
-        "MoveLeader": "/v3/maintenance/transfer-leadership",
-        "Downgrade": "/v3/maintenance/downgrade",
+        "Alarm": (USER, "/v3/maintenance/alarm"),
+        "Status": (USER, "/v3/maintenance/status"),
+        "Defragment": (ROOT, "/v3/maintenance/defragment"),
+        "Hash": (ROOT, "/v3/maintenance/hash"),
+        "HashKV": (ROOT, "/v3/maintenance/hashkv"),
+        "Snapshot": (ROOT, "/v3/maintenance/snapshot"),
+        "MoveLeader": (ROOT, "/v3/maintenance/transfer-leadership"),
+        "Downgrade": (ROOT, "/v3/maintenance/downgrade"),
     },
     "etcdserverpb.Auth": {
-        "AuthEnable": "/v3/auth/enable",
-        "AuthDisable": "/v3/auth/disable",
-        "AuthStatus": "/v3/auth/status",
-        "Authenticate": "/v3/auth/authenticate",
-        "UserAdd": "/v3/auth/user/add",
-        "UserGet": "/v3/auth/user/get",
-        "UserList": "/v3/auth/user/list",
-        "UserDelete": "/v3/auth/user/delete",
-        "UserChangePassword": "/v3/auth/user/changepw",
-        "UserGrantRole": "/v3/auth/user/grant",
-        "UserRevokeRole": "/v3/auth/user/revoke",
-        "RoleAdd": "/v3/auth/role/add",
-        "RoleGet": "/v3/auth/role/get",
-        "RoleList": "/v3/auth/role/list",
-        "RoleDelete": "/v3/auth/role/delete",
-        "RoleGrantPermission": "/v3/auth/role/grant",
-        "RoleRevokePermission": "/v3/auth/role/revoke",
+        "AuthEnable": (ROOT, "/v3/auth/enable"),
+        "AuthDisable": (ROOT, "/v3/auth/disable"),
+        "AuthStatus": (OPEN, "/v3/auth/status"),
+        "Authenticate": (OPEN, "/v3/auth/authenticate"),
+        "UserAdd": (ROOT, "/v3/auth/user/add"),
+        "UserGet": (USER, "/v3/auth/user/get"),
+        "UserList": (ROOT, "/v3/auth/user/list"),
+        "UserDelete": (ROOT, "/v3/auth/user/delete"),
+        "UserChangePassword": (ROOT, "/v3/auth/user/changepw"),
+        "UserGrantRole": (ROOT, "/v3/auth/user/grant"),
+        "UserRevokeRole": (ROOT, "/v3/auth/user/revoke"),
+        "RoleAdd": (ROOT, "/v3/auth/role/add"),
+        "RoleGet": (USER, "/v3/auth/role/get"),
+        "RoleList": (ROOT, "/v3/auth/role/list"),
+        "RoleDelete": (ROOT, "/v3/auth/role/delete"),
+        "RoleGrantPermission": (ROOT, "/v3/auth/role/grant"),
+        "RoleRevokePermission": (ROOT, "/v3/auth/role/revoke"),
     },
     "v3lockpb.Lock": {
-        "Lock": "/v3/lock/lock",
-        "Unlock": "/v3/lock/unlock",
+        "Lock": (KEYS, "/v3/lock/lock"),
+        "Unlock": (KEYS, "/v3/lock/unlock"),
     },
     "v3electionpb.Election": {
-        "Campaign": "/v3/election/campaign",
-        "Proclaim": "/v3/election/proclaim",
-        "Leader": "/v3/election/leader",
-        "Observe": "/v3/election/observe",
-        "Resign": "/v3/election/resign",
+        "Campaign": (KEYS, "/v3/election/campaign"),
+        "Proclaim": (KEYS, "/v3/election/proclaim"),
+        "Leader": (KEYS, "/v3/election/leader"),
+        "Observe": (KEYS, "/v3/election/observe"),
+        "Resign": (KEYS, "/v3/election/resign"),
     },
     "grpc.health.v1.Health": {
-        "Check": "",
-        "Watch": "",
+        "Check": (OPEN, ""),
+        "Watch": (OPEN, ""),
     },
 }
 
@@ -130,7 +152,7 @@ def _methods() -> dict[str, Method]:
         described = messages.POOL.FindServiceByName(service)
         names = [method.name for method in described.methods]
         assert sorted(names) == sorted(routes), (service, names)
-        for name, route in routes.items():
+        for name, (access, route) in routes.items():
             method = described.methods_by_name[name]
             path = f"/{service}/{name}"
             methods[path] = Method(
@@ -141,6 +163,7 @@ def _methods() -> dict[str, Method]:
                 response=messages.CLASSES[method.output_type.full_name],
                 client_streaming=method.client_streaming,
                 server_streaming=method.server_streaming,
+                access=access,
                 http_route=route,
             )
     return methods

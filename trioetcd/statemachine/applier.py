@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from google.protobuf.message import DecodeError
 
 from trioetcd import errors
+from trioetcd.auth import AuthStore
 from trioetcd.errors import Code, ErrorRow, EtcdError
 from trioetcd.keyrange import KeyRange
 from trioetcd.lease import Lessor
@@ -22,9 +23,9 @@ from trioetcd.mvcc.layout import META, META_SIZE, value_of
 from trioetcd.mvcc.write import STEP_ROWS
 from trioetcd.ports import Space
 from trioetcd.schema import fastpath, messages
-from trioetcd.statemachine import gates, txn, validation
+from trioetcd.statemachine import gates, permits, txn, validation
 from trioetcd.statemachine.alarms import ALARM_KINDS, Alarms
-from trioetcd.statemachine.command import CommandKind
+from trioetcd.statemachine.command import AS_USER, CommandKind, unstamp
 
 __all__ = ["Applier", "Kinds", "Outcome", "Steps"]
 
@@ -47,7 +48,7 @@ _put_request = messages.PutRequest.FromString
 
 
 class Kinds(Protocol):
-    """Whoever applies a family of commands of its own: membership, auth."""
+    """Whoever applies a family of commands of its own: membership."""
 
     def apply(self, kind: int, payload: bytes, /) -> Outcome:
         """Apply one command; as with the applier, an error is an outcome."""
@@ -62,7 +63,7 @@ class Applier:
         lessor: the leases.
         alarms: the alarms.
         membership: takes commands 32 to 63.
-        auth: takes commands 64 to 95; None while there is no auth.
+        auth: the users, who may ask for what; takes commands 64 to 95.
 
     Attributes:
         now: the time for a lease's expiry, set by the replica before it applies; only a primary
@@ -78,7 +79,7 @@ class Applier:
         lessor: Lessor,
         alarms: Alarms,
         membership: Kinds,
-        auth: Kinds | None = None,
+        auth: AuthStore,
     ) -> None:
         self._space = space
         self._store = store
@@ -112,9 +113,17 @@ class Applier:
             The outcome; or, if it takes long, a generator to be stepped to its end before the
             next command is applied.
         """
+        asker = None
         try:
+            if kind >= AS_USER:
+                kind -= AS_USER
+                asker, payload = unstamp(payload)
             if self._alarms.raised:
                 row = gates.refusal(self._alarms, kind, payload)
+                if row is not None:
+                    return EtcdError(row)
+            if self._auth.enabled:
+                row = permits.refusal(self._auth, self._lessor, kind, payload, asker)
                 if row is not None:
                     return EtcdError(row)
             if kind == _PUT:

@@ -23,7 +23,7 @@ from trioetcd.cluster import CONF_CHANGES
 from trioetcd.raft import decode_group
 from trioetcd.replica import Envelope, Recovered, Replica
 from trioetcd.replica.rows import META_ROW, decode_meta
-from trioetcd.statemachine import CommandKind
+from trioetcd.statemachine import CommandKind, kind_of
 from trioetcd.testing.member_log import MemberLog, Stretch
 from trioetcd.testing.promises import check_promise
 from trioetcd.testing.truth import Entry, Truth
@@ -226,9 +226,10 @@ class Oracles:
                 highest[index] = term
                 if index <= committed:
                     self._complete(index)
-            if data and data[1] == CommandKind.LEASE_REVOKE:
+            kind = kind_of(data)
+            if kind == CommandKind.LEASE_REVOKE:
                 self.first_seen.setdefault(data, now)
-            if data and data[1] in CONF_CHANGES:
+            if kind in CONF_CHANGES:
                 self._changes.append((index, data))
             entries.append(Entry(term, data))
             index += 1

@@ -1,7 +1,8 @@
 """What a header block says, worked out once per distinct block.
 
 RFC 9113 sections 8.2 and 8.3, the gRPC protocol's request headers. Etcd's clients send the same
-block again and again, so a `Head` is remembered and shared: it must never be changed.
+block again and again, so a `Head` is remembered and shared by the calls of its connection: it must
+never be changed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import binascii
 import re
 from typing import Final, Literal
 
+from trioetcd.pki import NOWHERE, Origin
 from trioetcd.wire.header_block import Field
 
 __all__ = ["Head", "Kind", "parse_head", "parse_timeout"]
@@ -45,6 +47,7 @@ class Head:
         content_length: the header's number, None without one.
         metadata: everything that is not the protocol's own, names in lower case, ``-bin`` decoded.
         note: what the layer above has made of the metadata; None if there is nothing to be said.
+        origin: who is at the other end of the connection, if the layer above has said so.
     """
 
     def __init__(self, fields: tuple[Field, ...]) -> None:
@@ -60,6 +63,7 @@ class Head:
         self.content_length: int | None = None
         self.metadata: Metadata = ()
         self.note: object = None
+        self.origin: Origin = NOWHERE
         self._index: dict[str, bytes] = {}
 
     def get(self, name: str) -> bytes | None:

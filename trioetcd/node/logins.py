@@ -1,0 +1,60 @@
+"""From settings to how users log in; the keys of signed tokens are read here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trioetcd.auth import KeyFile, SignedTokens, TokenOption, parse_token_option
+from trioetcd.node.flags import ConfigError
+from trioetcd.node.go_syntax import parse_duration
+from trioetcd.node.settings import Config
+from trioetcd.pki import parse_naming
+from trioetcd.runtime.logins import LoginSettings
+
+__all__ = ["login_settings", "read_signed_tokens"]
+
+
+def login_settings(config: Config) -> LoginSettings:
+    """Give how users log in.
+
+    Raises:
+        ConfigError: a key of `--auth-token` cannot be read, or is of no use.
+    """
+    return LoginSettings(
+        token_seconds=config.auth_token_ttl,
+        signed=read_signed_tokens(config),
+        bcrypt_cost=config.bcrypt_cost,
+        password_length_min=config.password_min_length,
+        user_of=parse_naming(config.cert_identity),
+    )
+
+
+def read_signed_tokens(config: Config) -> SignedTokens | None:
+    """Read the keys of `--auth-token`; None where tokens are simple.
+
+    Raises:
+        ConfigError: one sentence that names the file.
+    """
+    option = parse_token_option(config.auth_token)
+    if option.kind == "simple":
+        return None
+    try:
+        return _signed_tokens(option)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _signed_tokens(option: TokenOption) -> SignedTokens:
+    return SignedTokens(
+        option.sign_method,
+        private_key=_read(option.private_key) if option.private_key else None,
+        public_keys=[_read(name) for name in option.public_keys],
+        ttl_seconds=parse_duration(option.ttl),
+    )
+
+
+def _read(name: str) -> KeyFile:
+    try:
+        return KeyFile(name, Path(name).read_bytes())
+    except OSError as error:
+        raise ValueError(f"--auth-token=jwt: {name}: {error.strerror}") from None
