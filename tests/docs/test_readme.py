@@ -26,7 +26,7 @@ def test_the_table_of_procedures_is_the_routers() -> None:
 
     assert served() == told
     assert told <= METHODS.keys()
-    assert Router.unknown("/etcdserverpb.Auth/AuthEnable").text.endswith("by this version")
+    assert Router.unknown("/etcdserverpb.Maintenance/Snapshot").text.endswith("by this version")
 
 
 def test_every_link_of_the_documentation_leads_somewhere() -> None:

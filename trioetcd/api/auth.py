@@ -7,7 +7,6 @@ of users and roles is read when this member is current.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from trioetcd import auth
 from trioetcd.api.context import Metadata, UnaryHandler
@@ -17,25 +16,9 @@ from trioetcd.errors import PERMISSION_DENIED, EtcdError
 from trioetcd.ports import Sink
 from trioetcd.runtime.server import Answer, Server
 from trioetcd.schema import messages
-from trioetcd.schema.services import METHODS
 from trioetcd.statemachine import CommandKind
 
 __all__ = ["AuthAPI"]
-
-SERVICE: Final = "/etcdserverpb.Auth/"
-
-CHANGES: Final = {
-    "AuthEnable": CommandKind.AUTH_ENABLE,
-    "AuthDisable": CommandKind.AUTH_DISABLE,
-    "UserDelete": CommandKind.AUTH_USER_DELETE,
-    "UserGrantRole": CommandKind.AUTH_USER_GRANT_ROLE,
-    "UserRevokeRole": CommandKind.AUTH_USER_REVOKE_ROLE,
-    "RoleAdd": CommandKind.AUTH_ROLE_ADD,
-    "RoleDelete": CommandKind.AUTH_ROLE_DELETE,
-    "RoleGrantPermission": CommandKind.AUTH_ROLE_GRANT_PERMISSION,
-    "RoleRevokePermission": CommandKind.AUTH_ROLE_REVOKE_PERMISSION,
-}
-"""What is proposed as it comes."""
 
 
 class AuthAPI:
@@ -47,18 +30,14 @@ class AuthAPI:
 
     # -- changes -----------------------------------------------------------------------------
 
-    def changes(self) -> dict[str, UnaryHandler]:
-        """Give the handlers of what changes users and roles, but for passwords, by path."""
-        return {SERVICE + name: self._change(name, kind) for name, kind in CHANGES.items()}
+    def change(self, request: type[messages.Message], kind: CommandKind) -> UnaryHandler:
+        """Give the handler of what is proposed as it comes."""
 
-    def _change(self, name: str, kind: CommandKind) -> UnaryHandler:
-        request = METHODS[SERVICE + name].request
-
-        def change(caller: Sink, call: int, metadata: Metadata, message: bytes) -> None:
+        def handler(caller: Sink, call: int, metadata: Metadata, message: bytes) -> None:
             request.FromString(message)
             self._server.propose(caller, call, kind, message, self._guard.asker(metadata))
 
-        return change
+        return handler
 
     async def user_add(self, metadata: Metadata, message: bytes) -> bytes:
         """UserAdd: a new user, with a password, a hash made elsewhere, or neither."""

@@ -36,6 +36,7 @@ from trioetcd.runtime.leadership import Leadership
 from trioetcd.runtime.server import Server
 from trioetcd.schema import messages
 from trioetcd.schema.services import METHODS
+from trioetcd.statemachine import CommandKind
 
 __all__ = ["Router"]
 
@@ -97,6 +98,7 @@ class Router:
         lock = LockAPI(server, client, queue)
         election = ElectionAPI(server, client, queue)
         auth = AuthAPI(server)
+        change = auth.change
         guard = Guard(server)
         unary: dict[str, UnaryHandler] = {
             "/etcdserverpb.KV/Range": kv.range,
@@ -125,7 +127,33 @@ class Router:
             "/etcdserverpb.Auth/UserList": auth.user_list,
             "/etcdserverpb.Auth/RoleGet": auth.role_get,
             "/etcdserverpb.Auth/RoleList": auth.role_list,
-            **auth.changes(),
+            "/etcdserverpb.Auth/AuthEnable": change(
+                messages.AuthEnableRequest, CommandKind.AUTH_ENABLE
+            ),
+            "/etcdserverpb.Auth/AuthDisable": change(
+                messages.AuthDisableRequest, CommandKind.AUTH_DISABLE
+            ),
+            "/etcdserverpb.Auth/UserDelete": change(
+                messages.AuthUserDeleteRequest, CommandKind.AUTH_USER_DELETE
+            ),
+            "/etcdserverpb.Auth/UserGrantRole": change(
+                messages.AuthUserGrantRoleRequest, CommandKind.AUTH_USER_GRANT_ROLE
+            ),
+            "/etcdserverpb.Auth/UserRevokeRole": change(
+                messages.AuthUserRevokeRoleRequest, CommandKind.AUTH_USER_REVOKE_ROLE
+            ),
+            "/etcdserverpb.Auth/RoleAdd": change(
+                messages.AuthRoleAddRequest, CommandKind.AUTH_ROLE_ADD
+            ),
+            "/etcdserverpb.Auth/RoleDelete": change(
+                messages.AuthRoleDeleteRequest, CommandKind.AUTH_ROLE_DELETE
+            ),
+            "/etcdserverpb.Auth/RoleGrantPermission": change(
+                messages.AuthRoleGrantPermissionRequest, CommandKind.AUTH_ROLE_GRANT_PERMISSION
+            ),
+            "/etcdserverpb.Auth/RoleRevokePermission": change(
+                messages.AuthRoleRevokePermissionRequest, CommandKind.AUTH_ROLE_REVOKE_PERMISSION
+            ),
             "/grpc.health.v1.Health/Check": health.check,
         }
         streams = {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trioetcd.auth import KeyFile, SignedTokens, TokenOption, parse_token_option
+from trioetcd.auth import TokenOption, parse_token_option
 from trioetcd.node.flags import ConfigError
 from trioetcd.node.go_syntax import parse_duration
 from trioetcd.node.settings import Config
 from trioetcd.pki import parse_naming
-from trioetcd.runtime.logins import LoginSettings
+from trioetcd.runtime.logins import LoginSettings, Signed
 
 __all__ = ["login_settings", "read_signed_tokens"]
 
@@ -29,7 +29,7 @@ def login_settings(config: Config) -> LoginSettings:
     )
 
 
-def read_signed_tokens(config: Config) -> SignedTokens | None:
+def read_signed_tokens(config: Config) -> Signed | None:
     """Read the keys of `--auth-token`; None where tokens are simple.
 
     Raises:
@@ -44,17 +44,19 @@ def read_signed_tokens(config: Config) -> SignedTokens | None:
         raise ConfigError(str(error)) from None
 
 
-def _signed_tokens(option: TokenOption) -> SignedTokens:
+def _signed_tokens(option: TokenOption) -> Signed:
+    # Importing the library takes 0.1 s, which members with simple tokens need not spend.
+    from trioetcd.auth.signed_token import KeyFile, SignedTokens
+
+    def read(name: str) -> KeyFile:
+        try:
+            return KeyFile(name, Path(name).read_bytes())
+        except OSError as error:
+            raise ValueError(f"--auth-token=jwt: {name}: {error.strerror}") from None
+
     return SignedTokens(
         option.sign_method,
-        private_key=_read(option.private_key) if option.private_key else None,
-        public_keys=[_read(name) for name in option.public_keys],
+        private_key=read(option.private_key) if option.private_key else None,
+        public_keys=[read(name) for name in option.public_keys],
         ttl_seconds=parse_duration(option.ttl),
     )
-
-
-def _read(name: str) -> KeyFile:
-    try:
-        return KeyFile(name, Path(name).read_bytes())
-    except OSError as error:
-        raise ValueError(f"--auth-token=jwt: {name}: {error.strerror}") from None

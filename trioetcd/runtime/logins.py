@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from trioetcd.auth import (
     AUTHENTICATE,
     COST_DEFAULT,
     Authentication,
     AuthStore,
-    SignedTokens,
-    TokenError,
     TokenTable,
     digest_of,
     draw_secret,
@@ -52,6 +50,22 @@ VERIFY_ONLY: Final = ErrorRow(
 """Tokens come from elsewhere: whoever wants one is to log in there (etcd)."""
 
 
+class Signed(Protocol):
+    """Makes and verifies signed tokens (`auth.signed_token.SignedTokens`).
+
+    Attributes:
+        can_sign: whether there is a key for it; if not, tokens come from elsewhere.
+    """
+
+    can_sign: bool
+
+    def sign(self, user: str, revision: int, now: float, /) -> str:
+        """Make a token of a user, at an auth revision and a time since 1970."""
+
+    def verify(self, token: str, now: float, /) -> tuple[str, int, float]:
+        """Give user, auth revision and end of a token; a ValueError says why it is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoginSettings:
     """What a user may set about logging in (etcd's flags of the same names).
@@ -65,7 +79,7 @@ class LoginSettings:
     """
 
     token_seconds: float = 300.0
-    signed: SignedTokens | None = None
+    signed: Signed | None = None
     bcrypt_cost: int = COST_DEFAULT
     password_length_min: int = 0
     user_of: Callable[[Identity], str] = common_name
@@ -136,7 +150,7 @@ class Logins:
             if self.signed is not None:
                 user, revision, _ = self.signed.verify(text, self._wall())
                 return Asker(user, revision)
-        except (UnicodeDecodeError, TokenError):
+        except ValueError:  # no UTF-8, or not to be believed
             raise EtcdError(INVALID_AUTH_TOKEN) from None
         found = read_simple_token(text)
         owner = None if found is None else self._tokens.user_of(found.digest, self._now())
@@ -199,7 +213,7 @@ class Logins:
         if not fits:
             raise EtcdError(AUTH_FAILED)
 
-    async def _sign(self, signed: SignedTokens, user: str, revision: int) -> str:
+    async def _sign(self, signed: Signed, user: str, revision: int) -> str:
         if not signed.can_sign:
             raise EtcdError(VERIFY_ONLY)
         token = await self._in_thread(partial(signed.sign, user, revision, self._wall()))

@@ -14,7 +14,7 @@ from typing import Final
 
 import trio
 
-from trioetcd.auth import draw_salt, hash_password, verify
+from trioetcd.auth import draw_salt, hash_password, verify_password
 from trioetcd.errors import TOO_MANY_REQUESTS, EtcdError
 from trioetcd.ports import Entropy
 from trioetcd.runtime.backoff import Backoff
@@ -112,7 +112,7 @@ class Passwords:
         await self._backoff.begin(user, address)
         fits: bool | None = None
         try:
-            check = partial(verify, password, hashed, cost=self._cost)
+            check = partial(verify_password, password, hashed, cost=self._cost)
             fits = bool(await self._in_thread(check, limiter=self._limiter))
         finally:
             self._backoff.end(user, address, fits=fits)
