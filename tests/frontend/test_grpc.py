@@ -100,7 +100,7 @@ async def test_calls_of_one_turn_are_all_answered() -> None:
         ("/etcdserverpb.KV/Nothing", "unknown method Nothing for service etcdserverpb.KV"),
         ("/", 'malformed method name: "/"'),
         ("/Put", 'malformed method name: "/Put"'),
-        ("/etcdserverpb.Auth/UserAdd", "not served by this version"),
+        ("/etcdserverpb.Maintenance/Snapshot", "not served by this version"),
     ],
 )
 async def test_unknown_methods_are_told_apart(path: str, sentence: str) -> None:

@@ -16,6 +16,7 @@ from trioetcd.errors import EtcdError
 from trioetcd.ports import Backend, BackendError, PreparedBatch, Row, Snapshot
 from trioetcd.replica import Replica, ReplicaConfig, bootstrap, recover
 from trioetcd.runtime.clock import SystemClock, SystemEntropy
+from trioetcd.runtime.logins import LoginSettings
 from trioetcd.runtime.metrics import Metrics
 from trioetcd.runtime.server import Server, ServerLimits
 from trioetcd.schema import messages
@@ -215,7 +216,11 @@ def make_replica(disk: Backend, *, config: ReplicaConfig | None = None) -> Repli
 
 
 def make_server(
-    disk: Disk, *, limits: ServerLimits | None = None, config: ReplicaConfig | None = None
+    disk: Disk,
+    *,
+    limits: ServerLimits | None = None,
+    config: ReplicaConfig | None = None,
+    logins: LoginSettings | None = None,
 ) -> Server:
     return Server(
         replica=make_replica(disk, config=config),
@@ -224,6 +229,7 @@ def make_server(
         entropy=SystemEntropy(),
         limits=limits or ServerLimits(),
         metrics=Metrics(),
+        logins=logins,
     )
 
 
@@ -233,10 +239,11 @@ async def running(
     *,
     limits: ServerLimits | None = None,
     config: ReplicaConfig | None = None,
+    logins: LoginSettings | None = None,
 ) -> AsyncIterator[Server]:
     """Run a member until the block is left."""
     disk = disk or Disk()
-    server = make_server(disk, limits=limits, config=config)
+    server = make_server(disk, limits=limits, config=config, logins=logins)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
         try:

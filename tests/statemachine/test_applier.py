@@ -286,7 +286,10 @@ def test_families() -> None:
     member = Member()
     assert member.applier.apply(CommandKind.MEMBER_ADD, b"x") == (0, b"members")
     assert member.members.given == [(CommandKind.MEMBER_ADD, b"x")]
-    for kind, payload in ((200, b""), (CommandKind.AUTH_ENABLE, b""), (CommandKind.TXN, b"\xff")):
+    refused = member.applier.apply(CommandKind.AUTH_ENABLE, b"")
+    assert isinstance(refused, EtcdError)
+    assert refused.row == errors.ROOT_USER_NOT_EXIST
+    for kind, payload in ((200, b""), (100, b""), (129, b"\0" * 9), (CommandKind.TXN, b"\xff")):
         outcome = member.applier.apply(kind, payload)
         assert isinstance(outcome, EtcdError)
         assert outcome.row == BAD_COMMAND

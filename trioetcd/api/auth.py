@@ -27,10 +27,28 @@ class AuthAPI:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._guard = Guard(server)
+        change = self._change
+        self.enable = change(messages.AuthEnableRequest, CommandKind.AUTH_ENABLE)
+        self.disable = change(messages.AuthDisableRequest, CommandKind.AUTH_DISABLE)
+        self.user_delete = change(messages.AuthUserDeleteRequest, CommandKind.AUTH_USER_DELETE)
+        self.user_grant_role = change(
+            messages.AuthUserGrantRoleRequest, CommandKind.AUTH_USER_GRANT_ROLE
+        )
+        self.user_revoke_role = change(
+            messages.AuthUserRevokeRoleRequest, CommandKind.AUTH_USER_REVOKE_ROLE
+        )
+        self.role_add = change(messages.AuthRoleAddRequest, CommandKind.AUTH_ROLE_ADD)
+        self.role_delete = change(messages.AuthRoleDeleteRequest, CommandKind.AUTH_ROLE_DELETE)
+        self.role_grant_permission = change(
+            messages.AuthRoleGrantPermissionRequest, CommandKind.AUTH_ROLE_GRANT_PERMISSION
+        )
+        self.role_revoke_permission = change(
+            messages.AuthRoleRevokePermissionRequest, CommandKind.AUTH_ROLE_REVOKE_PERMISSION
+        )
 
     # -- changes -----------------------------------------------------------------------------
 
-    def change(self, request: type[messages.Message], kind: CommandKind) -> UnaryHandler:
+    def _change(self, request: type[messages.Message], kind: CommandKind) -> UnaryHandler:
         """Give the handler of what is proposed as it comes."""
 
         def handler(caller: Sink, call: int, metadata: Metadata, message: bytes) -> None:

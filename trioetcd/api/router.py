@@ -36,7 +36,6 @@ from trioetcd.runtime.leadership import Leadership
 from trioetcd.runtime.server import Server
 from trioetcd.schema import messages
 from trioetcd.schema.services import METHODS
-from trioetcd.statemachine import CommandKind
 
 __all__ = ["Router"]
 
@@ -85,103 +84,27 @@ class Router:
         """Give the handlers of a member; without `backups` it serves none."""
         leadership = Leadership(server.replica)
         terms = TermsOffice(server.metrics, leadership)
-        kv = KVAPI(server)
-        lease = LeaseAPI(server)
-        cluster = ClusterAPI(server)
-        maintenance = MaintenanceAPI(server)
-        health = HealthAPI(server)
-        snapshots: dict[str, StreamHandler] = (
-            {"/etcdserverpb.Maintenance/Snapshot": SnapshotAPI(backups).snapshot} if backups else {}
-        )
         client = OwnClient(server)
         queue = Queue(server, client, leadership)
-        lock = LockAPI(server, client, queue)
         election = ElectionAPI(server, client, queue)
         auth = AuthAPI(server)
-        change = auth.change
         guard = Guard(server)
-        unary: dict[str, UnaryHandler] = {
-            "/etcdserverpb.KV/Range": kv.range,
-            "/etcdserverpb.KV/Put": kv.put,
-            "/etcdserverpb.KV/DeleteRange": kv.delete_range,
-            "/etcdserverpb.KV/Txn": kv.txn,
-            "/etcdserverpb.KV/Compact": kv.compact,
-            "/etcdserverpb.Lease/LeaseGrant": lease.grant,
-            "/etcdserverpb.Lease/LeaseRevoke": lease.revoke,
-            "/etcdserverpb.Lease/LeaseTimeToLive": lease.time_to_live,
-            "/etcdserverpb.Lease/LeaseLeases": lease.leases,
-            "/etcdserverpb.Cluster/MemberList": cluster.member_list,
-            "/etcdserverpb.Cluster/MemberAdd": cluster.member_add,
-            "/etcdserverpb.Cluster/MemberRemove": cluster.member_remove,
-            "/etcdserverpb.Cluster/MemberUpdate": cluster.member_update,
-            "/etcdserverpb.Cluster/MemberPromote": cluster.member_promote,
-            "/etcdserverpb.Maintenance/Alarm": maintenance.alarm,
-            "/etcdserverpb.Maintenance/Status": maintenance.status,
-            "/etcdserverpb.Maintenance/Defragment": maintenance.defragment,
-            "/etcdserverpb.Maintenance/MoveLeader": maintenance.move_leader,
-            "/etcdserverpb.Maintenance/Hash": maintenance.hash,
-            "/etcdserverpb.Maintenance/HashKV": maintenance.hash_kv,
-            "/etcdserverpb.Maintenance/Downgrade": maintenance.downgrade,
-            "/etcdserverpb.Auth/AuthStatus": auth.status,
-            "/etcdserverpb.Auth/UserGet": auth.user_get,
-            "/etcdserverpb.Auth/UserList": auth.user_list,
-            "/etcdserverpb.Auth/RoleGet": auth.role_get,
-            "/etcdserverpb.Auth/RoleList": auth.role_list,
-            "/etcdserverpb.Auth/AuthEnable": change(
-                messages.AuthEnableRequest, CommandKind.AUTH_ENABLE
-            ),
-            "/etcdserverpb.Auth/AuthDisable": change(
-                messages.AuthDisableRequest, CommandKind.AUTH_DISABLE
-            ),
-            "/etcdserverpb.Auth/UserDelete": change(
-                messages.AuthUserDeleteRequest, CommandKind.AUTH_USER_DELETE
-            ),
-            "/etcdserverpb.Auth/UserGrantRole": change(
-                messages.AuthUserGrantRoleRequest, CommandKind.AUTH_USER_GRANT_ROLE
-            ),
-            "/etcdserverpb.Auth/UserRevokeRole": change(
-                messages.AuthUserRevokeRoleRequest, CommandKind.AUTH_USER_REVOKE_ROLE
-            ),
-            "/etcdserverpb.Auth/RoleAdd": change(
-                messages.AuthRoleAddRequest, CommandKind.AUTH_ROLE_ADD
-            ),
-            "/etcdserverpb.Auth/RoleDelete": change(
-                messages.AuthRoleDeleteRequest, CommandKind.AUTH_ROLE_DELETE
-            ),
-            "/etcdserverpb.Auth/RoleGrantPermission": change(
-                messages.AuthRoleGrantPermissionRequest, CommandKind.AUTH_ROLE_GRANT_PERMISSION
-            ),
-            "/etcdserverpb.Auth/RoleRevokePermission": change(
-                messages.AuthRoleRevokePermissionRequest, CommandKind.AUTH_ROLE_REVOKE_PERMISSION
-            ),
-            "/grpc.health.v1.Health/Check": health.check,
-        }
         streams = {
-            "/etcdserverpb.KV/RangeStream": kv.range_stream,
+            "/etcdserverpb.KV/RangeStream": KVAPI(server).range_stream,
             "/etcdserverpb.Watch/Watch": WatchAPI(server).watch,
-            "/etcdserverpb.Lease/LeaseKeepAlive": lease.keep_alive,
+            "/etcdserverpb.Lease/LeaseKeepAlive": LeaseAPI(server).keep_alive,
             "/v3electionpb.Election/Observe": election.observe,
-            "/grpc.health.v1.Health/Watch": health.watch,
-            **snapshots,
+            "/grpc.health.v1.Health/Watch": HealthAPI(server).watch,
         }
-        waiting: dict[str, WaitingHandler] = {
-            "/etcdserverpb.Auth/Authenticate": auth.authenticate,
-            "/etcdserverpb.Auth/UserAdd": auth.user_add,
-            "/etcdserverpb.Auth/UserChangePassword": auth.user_change_password,
-            "/v3lockpb.Lock/Lock": lock.lock,
-            "/v3lockpb.Lock/Unlock": lock.unlock,
-            "/v3electionpb.Election/Campaign": election.campaign,
-            "/v3electionpb.Election/Proclaim": election.proclaim,
-            "/v3electionpb.Election/Leader": election.leader,
-            "/v3electionpb.Election/Resign": election.resign,
-        }
+        if backups is not None:
+            streams |= {"/etcdserverpb.Maintenance/Snapshot": SnapshotAPI(backups).snapshot}
+        waiting = _waiting(auth, LockAPI(server, client, queue), election)
         return cls(
-            unary={path: guard.unary(path, handler) for path, handler in unary.items()},
+            unary={path: guard.unary(path, each) for path, each in _unary(server, auth).items()},
             streams={
-                path: terms.observed(guard.stream(path, handler))
-                for path, handler in streams.items()
+                path: terms.observed(guard.stream(path, each)) for path, each in streams.items()
             },
-            waiting={path: guard.waiting(path, handler) for path, handler in waiting.items()},
+            waiting={path: guard.waiting(path, each) for path, each in waiting.items()},
             note=terms.read,
             ticks=(leadership.tick, queue.tick),
             is_learner=lambda: server.is_learner,
@@ -221,6 +144,65 @@ class Router:
         if any(row.service == service for row in METHODS.values()):
             return unimplemented(f"unknown method {method} for service {service}")
         return unimplemented(f"unknown service {service}")
+
+
+def _unary(server: Server, auth: AuthAPI) -> dict[str, UnaryHandler]:
+    kv = KVAPI(server)
+    lease = LeaseAPI(server)
+    cluster = ClusterAPI(server)
+    maintenance = MaintenanceAPI(server)
+    return {
+        "/etcdserverpb.KV/Range": kv.range,
+        "/etcdserverpb.KV/Put": kv.put,
+        "/etcdserverpb.KV/DeleteRange": kv.delete_range,
+        "/etcdserverpb.KV/Txn": kv.txn,
+        "/etcdserverpb.KV/Compact": kv.compact,
+        "/etcdserverpb.Lease/LeaseGrant": lease.grant,
+        "/etcdserverpb.Lease/LeaseRevoke": lease.revoke,
+        "/etcdserverpb.Lease/LeaseTimeToLive": lease.time_to_live,
+        "/etcdserverpb.Lease/LeaseLeases": lease.leases,
+        "/etcdserverpb.Cluster/MemberList": cluster.member_list,
+        "/etcdserverpb.Cluster/MemberAdd": cluster.member_add,
+        "/etcdserverpb.Cluster/MemberRemove": cluster.member_remove,
+        "/etcdserverpb.Cluster/MemberUpdate": cluster.member_update,
+        "/etcdserverpb.Cluster/MemberPromote": cluster.member_promote,
+        "/etcdserverpb.Maintenance/Alarm": maintenance.alarm,
+        "/etcdserverpb.Maintenance/Status": maintenance.status,
+        "/etcdserverpb.Maintenance/Defragment": maintenance.defragment,
+        "/etcdserverpb.Maintenance/MoveLeader": maintenance.move_leader,
+        "/etcdserverpb.Maintenance/Hash": maintenance.hash,
+        "/etcdserverpb.Maintenance/HashKV": maintenance.hash_kv,
+        "/etcdserverpb.Maintenance/Downgrade": maintenance.downgrade,
+        "/etcdserverpb.Auth/AuthStatus": auth.status,
+        "/etcdserverpb.Auth/UserGet": auth.user_get,
+        "/etcdserverpb.Auth/UserList": auth.user_list,
+        "/etcdserverpb.Auth/RoleGet": auth.role_get,
+        "/etcdserverpb.Auth/RoleList": auth.role_list,
+        "/etcdserverpb.Auth/AuthEnable": auth.enable,
+        "/etcdserverpb.Auth/AuthDisable": auth.disable,
+        "/etcdserverpb.Auth/UserDelete": auth.user_delete,
+        "/etcdserverpb.Auth/UserGrantRole": auth.user_grant_role,
+        "/etcdserverpb.Auth/UserRevokeRole": auth.user_revoke_role,
+        "/etcdserverpb.Auth/RoleAdd": auth.role_add,
+        "/etcdserverpb.Auth/RoleDelete": auth.role_delete,
+        "/etcdserverpb.Auth/RoleGrantPermission": auth.role_grant_permission,
+        "/etcdserverpb.Auth/RoleRevokePermission": auth.role_revoke_permission,
+        "/grpc.health.v1.Health/Check": HealthAPI(server).check,
+    }
+
+
+def _waiting(auth: AuthAPI, lock: LockAPI, election: ElectionAPI) -> dict[str, WaitingHandler]:
+    return {
+        "/etcdserverpb.Auth/Authenticate": auth.authenticate,
+        "/etcdserverpb.Auth/UserAdd": auth.user_add,
+        "/etcdserverpb.Auth/UserChangePassword": auth.user_change_password,
+        "/v3lockpb.Lock/Lock": lock.lock,
+        "/v3lockpb.Lock/Unlock": lock.unlock,
+        "/v3electionpb.Election/Campaign": election.campaign,
+        "/v3electionpb.Election/Proclaim": election.proclaim,
+        "/v3electionpb.Election/Leader": election.leader,
+        "/v3electionpb.Election/Resign": election.resign,
+    }
 
 
 def _nothing_to_note(_metadata: Metadata) -> None:

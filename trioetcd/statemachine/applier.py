@@ -133,7 +133,7 @@ class Applier:
                 return handler(payload, answer)
             if 32 <= kind < 64:
                 return self._membership.apply(kind, payload)
-            if 64 <= kind < 96 and self._auth is not None:
+            if 64 <= kind < 96:
                 outcome = self._auth.apply(kind, payload)
                 if isinstance(outcome, EtcdError):
                     return outcome
@@ -141,7 +141,7 @@ class Applier:
             return EtcdError(BAD_COMMAND)
         except EtcdError as error:
             return error
-        except DecodeError:
+        except (DecodeError, ValueError):
             return EtcdError(BAD_COMMAND)
 
     def _noop(self, _payload: bytes, _answer: bool) -> Outcome:  # noqa: FBT001 - a table's row
