@@ -34,8 +34,15 @@ METHODS: Final[dict[str, tuple[type[Message], type[Message]]]] = {
     "Maintenance/Status": (messages.StatusRequest, messages.StatusResponse),
     "Maintenance/HashKV": (messages.HashKVRequest, messages.HashKVResponse),
     "Maintenance/MoveLeader": (messages.MoveLeaderRequest, messages.MoveLeaderResponse),
+    **{
+        f"Auth/{name}": (
+            getattr(messages, f"{'' if name.startswith('Auth') else 'Auth'}{name}Request"),
+            getattr(messages, f"{'' if name.startswith('Auth') else 'Auth'}{name}Response"),
+        )
+        for name in messages.POOL.FindServiceByName("etcdserverpb.Auth").methods_by_name
+    },
 }
-"""The unary methods that can be called; Lock, Election and Auth are not among them yet."""
+"""The unary methods that can be called; Lock and Election are not among them yet."""
 
 
 class Server(Protocol):
@@ -148,9 +155,16 @@ class Side:
     def _link(self, at: int) -> Link:
         return self.links[at % len(self.links)]
 
-    def start(self, rpc: str, request: Message, at: int = 0) -> Pending:
+    def start(
+        self,
+        rpc: str,
+        request: Message,
+        at: int = 0,
+        metadata: Sequence[tuple[str, str]] = (),
+    ) -> Pending:
         """Send a unary request to a member without waiting for its answer."""
-        return Pending(self._link(at).unary[rpc](request, timeout=CALL_SECONDS))
+        call = self._link(at).unary[rpc]
+        return Pending(call(request, timeout=CALL_SECONDS, metadata=metadata))
 
     def call(self, rpc: str, request: Message, at: int = 0) -> tuple[Message | None, Fields]:
         """Send a unary request to a member and wait for its answer."""
