@@ -19,11 +19,11 @@ from trioetcd.schema import messages as m
 from trioetcd.schema.messages import Message
 
 __all__ = [
-    "AUTH_ERRORS",
-    "AUTH_RPCS",
     "CASES",
     "REFUSED",
     "Case",
+    "ask",
+    "case",
 ]
 
 Provoke = Callable[[Stage], Said]
@@ -614,32 +614,3 @@ REFUSED: Final[dict[str, str]] = {
     "Maintenance/Downgrade": "there is no earlier version of ours to go down to",
 }
 """Procedures that never answer well, and why; that they refuse is provoked."""
-
-AUTH_RPCS: Final[frozenset[str]] = frozenset(
-    f"Auth/{method}" for method in m.POOL.FindServiceByName("etcdserverpb.Auth").methods_by_name
-)
-"""They wait for their issue; one that says anything but UNIMPLEMENTED must not be named here."""
-
-AUTH_ERRORS: Final = frozenset(
-    {
-        errors.ROOT_USER_NOT_EXIST,
-        errors.ROOT_ROLE_NOT_EXIST,
-        errors.USER_ALREADY_EXIST,
-        errors.USER_EMPTY,
-        errors.USER_NOT_FOUND,
-        errors.ROLE_ALREADY_EXIST,
-        errors.ROLE_NOT_FOUND,
-        errors.ROLE_EMPTY,
-        errors.AUTH_FAILED,
-        errors.PERMISSION_NOT_GIVEN,
-        errors.PERMISSION_DENIED,
-        errors.ROLE_NOT_GRANTED,
-        errors.PERMISSION_NOT_GRANTED,
-        errors.AUTH_NOT_ENABLED,
-        errors.INVALID_AUTH_TOKEN,
-        errors.INVALID_AUTH_MANAGEMENT,
-        errors.AUTH_OLD_REVISION,
-        errors.NO_PASSWORD_USER,
-    }
-)
-"""They wait with them: none may be raised anywhere yet."""

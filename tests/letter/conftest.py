@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.letter import troubles, waits
+from tests.letter.auth_cases import set_users
 from tests.letter.caller import OK
 from tests.letter.stages import Stage
 from tests.proof.cluster import Cluster
@@ -67,6 +68,22 @@ def downgrading(lone: Stage) -> Iterator[Stage]:
     """Give a member whose downgrade is called off afterwards."""
     yield lone
     lone.say("Maintenance/Downgrade", m.DowngradeRequest(action=m.DowngradeRequest.CANCEL))
+
+
+@pytest.fixture(scope="session")
+def users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Give a member with users, whose tokens are signed."""
+    directory = tmp_path_factory.mktemp("users")
+    secret = directory / "secret"
+    secret.write_bytes(b"s" * 64)
+    token = f"--auth-token=jwt,sign-method=HS256,priv-key={secret}"
+    member = Member("trioetcd", directory, flags=["--bcrypt-cost=4", token])
+    member.start()
+    stage = Stage.of(member)
+    set_users(stage)
+    yield stage
+    stage.caller.close()
+    member.kill()
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from trioetcd import errors
 from trioetcd.api import maintenance
 from trioetcd.api.terms import Terms
 from trioetcd.errors import ErrorRow, EtcdError
+from trioetcd.keyrange import KeyRange
 from trioetcd.mvcc import WatchSession
 from trioetcd.ports import Sink
 from trioetcd.replica import Outputs, consensus
@@ -122,9 +123,11 @@ def cancel_watches(front: Front, patch: pytest.MonkeyPatch) -> None:
     """Let the member cancel a stream of watches."""
     watch = front.server.watch
 
-    async def watch_for_a_while(stream: WatchStream) -> None:
+    async def watch_for_a_while(
+        stream: WatchStream, permit: Callable[[KeyRange], EtcdError | None]
+    ) -> None:
         with trio.CancelScope() as scope:
-            await watch(_CutShort(stream, scope))
+            await watch(_CutShort(stream, scope), permit)
         raise EtcdError(errors.WATCH_CANCELED)
 
     patch.setattr(front.server, "watch", watch_for_a_while)

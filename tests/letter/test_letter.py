@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.letter import auth_cases
 from tests.letter.caller import OK, Said, path_of, said_by
 from tests.letter.cases import (
-    AUTH_ERRORS,
-    AUTH_RPCS,
     CASES,
     REFUSED,
     Case,
@@ -27,6 +26,7 @@ from trioetcd.errors import ROWS, ErrorRow
 from trioetcd.schema import messages
 from trioetcd.schema.services import METHODS
 
+assert auth_cases, "they are in the table"
 SOURCE = Path(errors.__file__).parent
 INJECTIONS_MAX = 8
 
@@ -64,19 +64,6 @@ def test_what_is_said_on_a_stage(name: str, request: pytest.FixtureRequest) -> N
     assert [] == [each for each in complaints if each]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("rpc", sorted(AUTH_RPCS))
-def test_what_waits_for_its_issue_says_so(rpc: str, alone: Stage) -> None:
-    """A procedure that is not built says so in a sentence; once it is, it needs cases."""
-    path = path_of(rpc)
-    said = alone.say(rpc, METHODS[path].request())
-
-    assert said == (
-        "UNIMPLEMENTED",
-        f"etcdserver: {path[1:]} is not served by this version",
-    ), f"it works now: take {rpc} out of AUTH_RPCS, and write its cases"
-
-
 # -- The table alone --------------------------------------------------------------------------
 
 
@@ -94,29 +81,37 @@ def provoked() -> set[str]:
     return {row.name for row in ROWS.values() for case in CASES if case.said == said_by(row)}
 
 
+<<<<<<< HEAD
 def names(rows: Iterable[ErrorRow]) -> set[str]:
+=======
+def names(rows: dict[ErrorRow, str]) -> set[str]:
+>>>>>>> 7e554cf (etcd to the letter: the Auth service answers, and each of its errors is provoked over TLS)
     return {row.name for row in rows}
 
 
 def test_every_procedure_is_answered_well_once() -> None:
-    """For each procedure of the descriptors a case is answered OK, or it waits for its issue.
+    """For each procedure of the descriptors a case is answered OK.
 
     One may always refuse, if it says so and why.
     """
     answered = {path_of(case.rpc) for case in CASES if case.said == OK}
     refused = {path_of(case.rpc) for case in CASES if case.rpc in REFUSED and case.said != OK}
-    waiting = {path_of(rpc) for rpc in AUTH_RPCS}
 
     assert described() == METHODS.keys()
-    assert set() == described() - answered - waiting - refused
-    assert set() == answered & (waiting | refused)
+    assert set() == described() - answered - refused
+    assert set() == answered & refused
     assert all(REFUSED.values())
 
 
 def test_every_error_is_provoked() -> None:
+<<<<<<< HEAD
     """For each row of the table of errors there is a case, or a state is injected for a reason."""
     waiting = names(AUTH_ERRORS) if AUTH_RPCS else set()
     injected = names(INJECTIONS)
+=======
+    """For each row of the table of errors there is a case, or one reason why there is none."""
+    excused = names(INJECTED) | names(NEVER)
+>>>>>>> 7e554cf (etcd to the letter: the Auth service answers, and each of its errors is provoked over TLS)
 
     assert set() == ROWS.keys() - provoked() - injected - waiting
     assert set() == provoked() & (injected | waiting)
@@ -125,9 +120,15 @@ def test_every_error_is_provoked() -> None:
     assert all(each.reason for each in INJECTIONS.values())
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize("row", sorted({*INJECTIONS, *AUTH_ERRORS}), ids=lambda r: r.name)
 def test_what_cannot_be_provoked_is_nowhere_raised(row: ErrorRow) -> None:
     """No module but the table names a row that a member is said to send never, or not yet."""
+=======
+@pytest.mark.parametrize("row", sorted(NEVER), ids=lambda row: row.name)
+def test_what_is_never_said_is_nowhere_raised(row: ErrorRow) -> None:
+    """No module but the table names a row that a member is said to send never."""
+>>>>>>> 7e554cf (etcd to the letter: the Auth service answers, and each of its errors is provoked over TLS)
     assert ROWS[row.name] is row
     (constant,) = [name for name, value in vars(errors).items() if value is row]
     raises = re.compile(rf"\b{constant}\b")
