@@ -26,7 +26,7 @@ from trioetcd.errors import ROWS, ErrorRow
 from trioetcd.schema import messages
 from trioetcd.schema.services import METHODS
 
-assert auth_cases, "they are in the table"
+assert auth_cases.__doc__, "they are in the table"
 SOURCE = Path(errors.__file__).parent
 INJECTIONS_MAX = 8
 
@@ -81,11 +81,7 @@ def provoked() -> set[str]:
     return {row.name for row in ROWS.values() for case in CASES if case.said == said_by(row)}
 
 
-<<<<<<< HEAD
 def names(rows: Iterable[ErrorRow]) -> set[str]:
-=======
-def names(rows: dict[ErrorRow, str]) -> set[str]:
->>>>>>> 7e554cf (etcd to the letter: the Auth service answers, and each of its errors is provoked over TLS)
     return {row.name for row in rows}
 
 
@@ -104,31 +100,18 @@ def test_every_procedure_is_answered_well_once() -> None:
 
 
 def test_every_error_is_provoked() -> None:
-<<<<<<< HEAD
     """For each row of the table of errors there is a case, or a state is injected for a reason."""
-    waiting = names(AUTH_ERRORS) if AUTH_RPCS else set()
     injected = names(INJECTIONS)
-=======
-    """For each row of the table of errors there is a case, or one reason why there is none."""
-    excused = names(INJECTED) | names(NEVER)
->>>>>>> 7e554cf (etcd to the letter: the Auth service answers, and each of its errors is provoked over TLS)
 
-    assert set() == ROWS.keys() - provoked() - injected - waiting
-    assert set() == provoked() & (injected | waiting)
-    assert set() == injected & waiting
+    assert set() == ROWS.keys() - provoked() - injected
+    assert set() == provoked() & injected
     assert len(INJECTIONS) <= INJECTIONS_MAX
     assert all(each.reason for each in INJECTIONS.values())
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("row", sorted({*INJECTIONS, *AUTH_ERRORS}), ids=lambda r: r.name)
+@pytest.mark.parametrize("row", sorted(INJECTIONS), ids=lambda r: r.name)
 def test_what_cannot_be_provoked_is_nowhere_raised(row: ErrorRow) -> None:
-    """No module but the table names a row that a member is said to send never, or not yet."""
-=======
-@pytest.mark.parametrize("row", sorted(NEVER), ids=lambda row: row.name)
-def test_what_is_never_said_is_nowhere_raised(row: ErrorRow) -> None:
     """No module but the table names a row that a member is said to send never."""
->>>>>>> 7e554cf (etcd to the letter: the Auth service answers, and each of its errors is provoked over TLS)
     assert ROWS[row.name] is row
     (constant,) = [name for name, value in vars(errors).items() if value is row]
     raises = re.compile(rf"\b{constant}\b")

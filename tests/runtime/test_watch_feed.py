@@ -66,7 +66,7 @@ async def play(streams: list[Stream], caller: Caller, *values: bytes) -> None:
     """Let streams watch a member; put the values one after the other, each when all came."""
     async with running() as server, trio.open_nursery() as nursery:
         for stream in streams:
-            nursery.start_soon(server.watch, stream)
+            nursery.start_soon(server.watch, stream, lambda _: None)
         await trio.testing.wait_all_tasks_blocked()
         for number, value in enumerate(values):
             put(server, caller, number, b"%d" % number, value)

@@ -86,9 +86,9 @@ def test_an_entry_that_does_not_say_who_asks_is_refused() -> None:
         assert member.row(kind, b"") is errors.USER_EMPTY
     assert member.row(CommandKind.PUT, PUT, "") is None
     assert member.row(CommandKind.PUT, PUT, "anna") is None
-    for kind in permits.OF_MEMBERS - {CommandKind.AUTHENTICATE}:
-        assert member.row(kind, b"") is None
-        assert member.row(kind, b"", "root") is errors.PERMISSION_DENIED
+    for own in permits.OF_MEMBERS - {CommandKind.AUTHENTICATE}:
+        assert member.row(own, b"") is None
+        assert member.row(own, b"", "root") is errors.PERMISSION_DENIED
     assert member.row(CommandKind.AUTH_DISABLE, b"", "root") is None
     assert member.row(CommandKind.PUT, PUT) is None
     assert member.row(CommandKind.PUT, PUT, "nobody") is None

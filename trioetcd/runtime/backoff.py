@@ -23,8 +23,9 @@ FREE_OF_ADDRESS: Final = 50
 """Failures from one address, whoever's: many users may come through one gateway."""
 
 SECONDS: Final = 0.5
-SECONDS_MAX: Final = 30.0
-"""How long the first one after those waits, doubled with each more up to this."""
+SECONDS_MAX: Final = 4.0
+"""How long the first one after those waits, doubled with each more up to this: less than the 5 s
+that etcdctl waits for an answer."""
 
 FORGET_SECONDS: Final = 900.0
 """Quiet after which failures are forgotten."""
