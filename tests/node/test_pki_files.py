@@ -34,8 +34,12 @@ def ensure(path: Path, *hosts: str, days: int = 0) -> tuple[str, ...]:
 
 
 def contents(path: Path) -> dict[str, bytes]:
+    """Give what the files say, without what is kept behind them."""
+    files = {str(file.relative_to(path)): file for file in path.rglob("*") if file.is_file()}
     return {
-        str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()
+        name: file.read_bytes()
+        for name, file in files.items()
+        if not any(part.startswith(".") for part in Path(name).parts)
     }
 
 

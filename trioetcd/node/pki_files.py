@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import Final
 
 from trioetcd import pki
+from trioetcd.node.pair_files import replace_pair
+from trioetcd.node.private_file import sync_directory, write_private
 from trioetcd.pki import CertifiedKey, PkiError, Profile, Role
 
 __all__ = [
@@ -110,41 +112,19 @@ def file_name_of(name: str) -> str:
     return name
 
 
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file that only its owner may read, wholly or not at all, and durably.
-
-    Raises:
-        OSError: the disk does not do it.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def save_pair(certificate: Path, pair: CertifiedKey) -> None:
     """Write a certificate and its key; the certificate last, so that its presence means both.
 
+    Those that are there are replaced together, by one rename.
+
     Raises:
         OSError: the disk does not do it.
     """
-    write_private(PkiFiles.key_of(certificate), pair.key)
+    key = PkiFiles.key_of(certificate)
+    if certificate.exists() or key.exists():
+        replace_pair(certificate, key, pair)
+        return
+    write_private(key, pair.key)
     write_private(certificate, pair.certificate)
 
 
@@ -163,6 +143,9 @@ def server_hosts(hosts: Sequence[str], *, own: bool = True) -> tuple[str, ...]:
 def load_authority(certificate: Path) -> CertifiedKey | None:
     """Read a CA with its key; None when the key is kept elsewhere.
 
+    While a CA is replaced, the file holds the old and the new one; that to which the key belongs
+    comes first, and signs.
+
     Raises:
         PkiError: the certificate is missing or cannot be opened.
     """
@@ -170,7 +153,8 @@ def load_authority(certificate: Path) -> CertifiedKey | None:
     try:
         if not key.exists():
             return None
-        return CertifiedKey(certificate.read_bytes(), key.read_bytes())
+        signs = key.read_bytes()
+        return CertifiedKey(pki.signer_first(certificate.read_bytes(), signs), signs)
     except OSError as error:
         raise PkiError(f"cannot read {error.filename}: {error.strerror}") from None
 
@@ -216,7 +200,7 @@ def ensure(
         beside.rename(path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
     return (f"made certificate authorities and certificates under {path}",)
 
 

@@ -9,9 +9,22 @@ clock: time is an argument. `cryptography` is used here and nowhere else.
 from __future__ import annotations
 
 from trioetcd.pki.authority import CertifiedKey, create_authority, issue, renew, revocation_list
-from trioetcd.pki.bundle import Bundle, uncovered_hosts, verify, verify_trust
+from trioetcd.pki.bundle import Bundle, stands_for, uncovered_hosts, verify, verify_trust
 from trioetcd.pki.crl import NO_LISTS, Crl, CrlSet, read_lists, verify_lists
+from trioetcd.pki.expiry import Limits, State, read_span, words_left
 from trioetcd.pki.identity import Identity, identity_of, may_be_peer
+from trioetcd.pki.inspection import (
+    Facts,
+    ListFacts,
+    inspect,
+    inspect_der,
+    inspect_lists,
+    join_trust,
+    key_fits,
+    signer_first,
+    signer_of,
+    without_authority,
+)
 from trioetcd.pki.profile import PkiError, Profile, Role, renewal_due
 from trioetcd.pki.report import describe, fingerprint, shared_certificates
 
@@ -21,25 +34,38 @@ __all__ = [
     "CertifiedKey",
     "Crl",
     "CrlSet",
+    "Facts",
     "Identity",
-    "Origin",
+    "Limits",
+    "ListFacts",
     "PkiError",
     "Profile",
     "Role",
-    "common_name",
+    "State",
     "create_authority",
     "describe",
     "fingerprint",
     "identity_of",
+    "inspect",
+    "inspect_der",
+    "inspect_lists",
     "issue",
+    "join_trust",
+    "key_fits",
     "may_be_peer",
     "read_lists",
+    "read_span",
     "renew",
     "renewal_due",
     "revocation_list",
     "shared_certificates",
+    "signer_first",
+    "signer_of",
+    "stands_for",
     "uncovered_hosts",
     "verify",
     "verify_lists",
     "verify_trust",
+    "without_authority",
+    "words_left",
 ]

@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from trioetcd.pki.chain import is_authority, signed_by
-from trioetcd.pki.pem import public_bytes, read_certificates, read_key
+from trioetcd.pki.pem import public_bytes, read_certificate, read_certificates, read_key
 from trioetcd.pki.profile import PkiError, Role, renewal_due
 
-__all__ = ["Bundle", "uncovered_hosts", "verify", "verify_trust"]
+__all__ = ["Bundle", "stands_for", "uncovered_hosts", "verify", "verify_trust"]
 
 _DEPTH_MAX: Final = 8
 _RSA_BITS_MIN: Final = 2048
@@ -132,6 +132,16 @@ def verify_trust(data: bytes, *, now: datetime, what: str) -> bytes:
 def uncovered_hosts(bundle: Bundle, hosts: Sequence[str]) -> tuple[str, ...]:
     """Give those of `hosts` for which the certificate does not stand: clients would refuse."""
     return tuple(host for host in hosts if not any(_covers(name, host) for name in bundle.hosts))
+
+
+def stands_for(der: bytes, host: str) -> bool:
+    """Say whether a certificate (DER) names a host.
+
+    Raises:
+        PkiError: it cannot be read.
+    """
+    certificate = read_certificate(der, "the certificate")
+    return any(_covers(name, host) for name in _hosts(certificate))
 
 
 def _covers(name: str, host: str) -> bool:

@@ -24,6 +24,7 @@ __all__ = [
     "peer_dialer_context",
     "peer_listener_context",
     "select_suites",
+    "unverified_context",
 ]
 
 CLIENT_ALPN: Final = ("h2", "http/1.1")
@@ -172,6 +173,21 @@ def client_context(
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
         _trust(context, trust)
+    return context
+
+
+def unverified_context(bundle: Bundle | None, *, alpn: Sequence[str]) -> ssl.SSLContext:
+    """Make the context to look at a port with: whatever it shows is taken, and not believed.
+
+    Args:
+        bundle: the caller's own certificate, if it shows one.
+        alpn: what it speaks.
+    """
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, bundle)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(list(alpn))
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     return context
 
 

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 
 import click
 
+from trioetcd.cli.certs.check import check
 from trioetcd.cli.certs.env import env
 from trioetcd.cli.certs.init import init
 from trioetcd.cli.certs.issue import issue
+from trioetcd.cli.certs.listing import list_command
 from trioetcd.cli.certs.show import show
 from trioetcd.node.sentence import sentence_of
 from trioetcd.pki import PkiError
@@ -27,7 +29,7 @@ def certs(arguments: Sequence[str]) -> int:
         arguments: the words after ``certs``.
     """
     try:
-        _certs.main(list(arguments), prog_name="trioetcd certs", standalone_mode=False)
+        code = _certs.main(list(arguments), prog_name="trioetcd certs", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return 0
@@ -42,7 +44,7 @@ def certs(arguments: Sequence[str]) -> int:
     except OSError as error:
         print(f"trioetcd: {sentence_of(error)}", file=sys.stderr)
         return 1
-    return 0
+    return code if isinstance(code, int) else 0  # what a command with codes of its own gave
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,5 +56,5 @@ def _certs() -> None:
     """
 
 
-for _command in (init, issue, env, show):
+for _command in (init, issue, list_command, check, env, show):
     _certs.add_command(_command)
