@@ -6,11 +6,13 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.pki.material import NOW, plain
 from trioetcd import pki
-from trioetcd.pki import PkiError, Profile, Role
+from trioetcd.pki import KeyKind, PkiError, Profile, Role
+from trioetcd.pki.key import kind_of
 
 PROFILE = Profile()
 CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
@@ -22,6 +24,11 @@ def leaf(role: Role, **changes: int) -> x509.Certificate:
     authority = pki.create_authority("client", now=NOW, profile=profile)
     issued = pki.issue(authority, role, "m1", hosts=["h", "::1"], now=NOW, profile=profile)
     return x509.load_pem_x509_certificate(issued.certificate)
+
+
+def uris(certificate: bytes) -> tuple[str, ...]:
+    leaf = x509.load_pem_x509_certificate(certificate)
+    return pki.identity_of(leaf.public_bytes(serialization.Encoding.DER)).uris
 
 
 def test_an_authority_is_what_the_strict_profile_asks_for() -> None:
@@ -133,26 +140,75 @@ def test_a_foreign_key_cannot_sign() -> None:
         pki.issue(mixed, Role.CLIENT, "alice", now=NOW, profile=PROFILE)
 
 
-def test_an_authority_from_elsewhere_cannot_be_used() -> None:
-    """An RSA CA, and one without key identifier, were not made here, and sign nothing here."""
-    for authority, sentence in (
-        (plain("root", authority=True, rsa_bits=2048), "is not an EC key"),
-        (plain("root", authority=True), "carries no key identifier"),
-    ):
-        with pytest.raises(PkiError, match=sentence):
-            pki.issue(authority, Role.CLIENT, "alice", now=NOW, profile=PROFILE)
+@pytest.mark.parametrize("rsa_bits", [0, 2048])
+def test_an_authority_from_elsewhere_signs_too(rsa_bits: int) -> None:
+    """An RSA CA, and one without key identifier, sign leaves that verify under them."""
+    authority = plain("root", authority=True, rsa_bits=rsa_bits)
+    made = pki.issue(authority, Role.CLIENT, "alice", now=NOW, profile=PROFILE)
+    bundle = pki.verify(
+        Role.CLIENT,
+        chain=made.certificate,
+        key=made.key,
+        issuers=authority.certificate,
+        now=NOW,
+    )
+
+    assert NOW + timedelta(days=30) == bundle.not_after
+    assert ("trioetcd://trioetcd/client/alice",) == uris(made.certificate)
 
 
-def test_the_revocation_list_is_signed_and_lasts_as_long_as_its_authority() -> None:
-    """The list names the serials given, under the CA's signature."""
+def test_a_leaf_signs_nothing() -> None:
+    """Whoever has a leaf and its key is no CA by that."""
     authority = pki.create_authority("client", now=NOW, profile=PROFILE)
-    issuer = x509.load_pem_x509_certificate(authority.certificate)
-    revoked = x509.load_pem_x509_crl(pki.revocation_list(authority, now=NOW, serials=[7]))
-    key = issuer.public_key()
+    made = pki.issue(authority, Role.PEER, "m", now=NOW, profile=PROFILE)
+    with pytest.raises(PkiError, match="is no CA"):
+        pki.issue(made, Role.CLIENT, "root", now=NOW, profile=PROFILE)
 
-    assert revoked.is_signature_valid(key)  # type: ignore[arg-type]  # an EC key, as made
-    assert [7] == [entry.serial_number for entry in revoked]
-    assert issuer.not_valid_after_utc == revoked.next_update_utc
+
+@pytest.mark.parametrize("kind", KeyKind)
+def test_every_kind_of_key_is_certified_and_renewed(kind: KeyKind) -> None:
+    """The key is of the kind asked for, and so is its successor's; both verify."""
+    authority = pki.create_authority("client", now=NOW, profile=PROFILE)
+    first = pki.issue(authority, Role.SERVER, "m", hosts=["h"], now=NOW, profile=PROFILE, kind=kind)
+    second = pki.renew(authority, Role.SERVER, first.certificate, now=NOW, profile=PROFILE)
+    for made in (first, second):
+        pki.verify(
+            Role.SERVER,
+            chain=made.certificate,
+            key=made.key,
+            issuers=authority.certificate,
+            now=NOW,
+        )
+        certificate = x509.load_pem_x509_certificate(made.certificate)
+        assert kind is kind_of(certificate.public_key())
+
+
+def test_a_lifetime_that_is_asked_for_is_kept_or_refused() -> None:
+    """Days given by name are those; days beyond the CA's end are an error that says how many."""
+    authority = pki.create_authority("client", now=NOW, profile=Profile(authority_days=40))
+    made = pki.issue(authority, Role.CLIENT, "a", now=NOW, profile=PROFILE, days=7)
+    certificate = x509.load_pem_x509_certificate(made.certificate)
+
+    assert NOW + timedelta(days=7) == certificate.not_valid_after_utc
+    with pytest.raises(PkiError, match=r"ends on 2030-07-11; give at most 40 days"):
+        pki.issue(authority, Role.CLIENT, "a", now=NOW, profile=PROFILE, days=41)
+
+
+def test_a_leaf_names_its_cluster_role_and_name() -> None:
+    """The URI is the CA's cluster, the role and the name, in letters a URI may have; once."""
+    authority = pki.create_authority("client", now=NOW, profile=PROFILE, cluster="prod.eu-1")
+    made = pki.issue(authority, Role.CLIENT, "a b/ö", now=NOW, profile=PROFILE)
+    again = pki.renew(authority, Role.CLIENT, made.certificate, now=NOW, profile=PROFILE)
+
+    assert ("trioetcd://prod.eu-1/client/a%20b%2F%C3%B6",) == uris(made.certificate)
+    assert uris(made.certificate) == uris(again.certificate)
+
+
+@pytest.mark.parametrize("cluster", ["", "a b", "a..b", ".", "x" * 65, "a/b"])
+def test_a_cluster_needs_a_name_that_a_uri_can_hold(cluster: str) -> None:
+    """Go's clients refuse certificates with a URI that names no host."""
+    with pytest.raises(PkiError, match="cannot be a cluster's name"):
+        pki.create_authority("peer", now=NOW, profile=PROFILE, cluster=cluster)
 
 
 def test_a_key_does_not_show() -> None:

@@ -23,12 +23,15 @@ def test_names_come_out_of_the_certificate() -> None:
     """Common name, DNS names and fingerprint are those of the certificate."""
     data = der(pki.issue(CA, Role.PEER, "m1", hosts=["h", "::1"], now=NOW, profile=Profile()))
 
-    assert pki.Identity("m1", ("h",), (), hashlib.sha256(data).hexdigest()) == pki.identity_of(data)
+    uris = ("trioetcd://trioetcd/peer/m1",)
+    fingerprint = hashlib.sha256(data).hexdigest()
+
+    assert pki.Identity("m1", ("h",), uris, fingerprint) == pki.identity_of(data)
 
 
 def test_a_client_needs_no_names_but_its_own() -> None:
     """A certificate without alternative names has an identity all the same."""
-    identity = pki.identity_of(der(pki.issue(CA, Role.CLIENT, "alice", now=NOW, profile=Profile())))
+    identity = pki.identity_of(der(plain("alice", issuer=CA, hosts=())))
 
     assert ("alice", (), ()) == identity[:3]
 

@@ -170,8 +170,9 @@ def _look(secure: ssl.SSLSocket, place: Place, *, asked: bool) -> Seen:
     view: ClusterView | None = None
     reason = ""
     try:
-        _await_refusal(secure)
-        if place.purpose == "peer":
+        if _heard(secure):
+            pass  # HTTP/2 servers speak first
+        elif place.purpose == "peer":
             view = _ask_members(secure)
         elif alpn in tls.CLIENT_ALPN:
             secure.sendall(_PREFACE if alpn == "h2" else _REQUEST)
@@ -194,17 +195,17 @@ def _look(secure: ssl.SSLSocket, place: Place, *, asked: bool) -> Seen:
     )
 
 
-def _await_refusal(secure: ssl.SSLSocket) -> None:
-    """Leave a refusal the time to arrive: what is sent meanwhile could cost us its reason.
+def _heard(secure: ssl.SSLSocket) -> bool:
+    """Say whether anything was said to us; leaves a refusal the time to arrive with its reason.
 
     Raises:
         OSError: we are refused.
     """
     secure.settimeout(_REFUSAL_SECONDS)
     try:
-        secure.recv(0)
+        return bool(secure.recv(1))
     except TimeoutError:
-        pass
+        return False
     finally:
         secure.settimeout(SECONDS)
 

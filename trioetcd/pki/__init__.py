@@ -1,18 +1,23 @@
 """Certificates as values: bytes in and bytes out.
 
-Here live what each role's certificate must be (`profile`), making and renewing them
-(`authority`), verifying a set before anything uses it (`bundle`), what is revoked (`crl`), who a
-peer is (`identity`) and a certificate in words (`report`). No file is opened, no socket and no
-clock: time is an argument. `cryptography` is used here and nowhere else.
+Here live what each role's certificate must be (`profile`), keys (`key`), making and renewing
+certificates (`authority`), signing those whose key is elsewhere (`request`), what a CA has issued
+(`index`) and takes back (`revocation`), verifying a set before anything uses it (`bundle`) and
+showing everything that is wrong with it (`check`), what is revoked (`crl`), who a peer is
+(`identity`), a certificate in words (`report`) and in other forms (`export`). No file is opened,
+no socket and no clock: time is an argument. `cryptography` is used here and nowhere else.
 """
 
 from __future__ import annotations
 
-from trioetcd.pki.authority import CertifiedKey, create_authority, issue, renew, revocation_list
-from trioetcd.pki.bundle import Bundle, stands_for, uncovered_hosts, verify, verify_trust
+from trioetcd.pki.authority import CLUSTER, CertifiedKey, create_authority, issue, renew, role_uri
+from trioetcd.pki.bundle import Bundle, uncovered_hosts, verify, verify_trust
+from trioetcd.pki.check import Check, check_certificate
 from trioetcd.pki.crl import NO_LISTS, Crl, CrlSet, read_lists, verify_lists
 from trioetcd.pki.expiry import Limits, State, read_span, words_left
+from trioetcd.pki.export import export_pkcs12
 from trioetcd.pki.identity import Identity, identity_of, may_be_peer
+from trioetcd.pki.index import Index, Issued, entry_of, read_index, write_index
 from trioetcd.pki.inspection import (
     Facts,
     ListFacts,
@@ -23,28 +28,52 @@ from trioetcd.pki.inspection import (
     key_fits,
     signer_first,
     signer_of,
+    stands_for,
     without_authority,
 )
+from trioetcd.pki.key import KeyKind
+from trioetcd.pki.pem import split_certificates, to_pem
 from trioetcd.pki.profile import PkiError, Profile, Role, renewal_due
 from trioetcd.pki.report import describe, fingerprint, shared_certificates
+from trioetcd.pki.request import (
+    SigningRequest,
+    create_request,
+    hosts_to_sign,
+    read_request,
+    sign_request,
+)
+from trioetcd.pki.revocation import LIST_DAYS, Reason, revocation_list, sign_list
 
 __all__ = [
+    "CLUSTER",
+    "LIST_DAYS",
     "NO_LISTS",
     "Bundle",
     "CertifiedKey",
+    "Check",
     "Crl",
     "CrlSet",
     "Facts",
     "Identity",
+    "Index",
+    "Issued",
+    "KeyKind",
     "Limits",
     "ListFacts",
     "PkiError",
     "Profile",
+    "Reason",
     "Role",
+    "SigningRequest",
     "State",
+    "check_certificate",
     "create_authority",
+    "create_request",
     "describe",
+    "entry_of",
+    "export_pkcs12",
     "fingerprint",
+    "hosts_to_sign",
     "identity_of",
     "inspect",
     "inspect_der",
@@ -53,19 +82,27 @@ __all__ = [
     "join_trust",
     "key_fits",
     "may_be_peer",
+    "read_index",
     "read_lists",
+    "read_request",
     "read_span",
     "renew",
     "renewal_due",
     "revocation_list",
+    "role_uri",
     "shared_certificates",
+    "sign_list",
+    "sign_request",
     "signer_first",
     "signer_of",
+    "split_certificates",
     "stands_for",
+    "to_pem",
     "uncovered_hosts",
     "verify",
     "verify_lists",
     "verify_trust",
     "without_authority",
     "words_left",
+    "write_index",
 ]

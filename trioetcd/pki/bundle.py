@@ -18,10 +18,20 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from trioetcd.pki.chain import is_authority, signed_by
-from trioetcd.pki.pem import public_bytes, read_certificate, read_certificates, read_key
+from trioetcd.pki.pem import public_bytes, read_certificates, read_key
 from trioetcd.pki.profile import PkiError, Role, renewal_due
 
-__all__ = ["Bundle", "stands_for", "uncovered_hosts", "verify", "verify_trust"]
+__all__ = [
+    "Bundle",
+    "check_chain",
+    "check_dates",
+    "check_usages",
+    "covers_host",
+    "hosts_of",
+    "uncovered_hosts",
+    "verify",
+    "verify_trust",
+]
 
 _DEPTH_MAX: Final = 8
 _RSA_BITS_MIN: Final = 2048
@@ -88,12 +98,12 @@ def verify(
     if isinstance(private, rsa.RSAPrivateKey) and private.key_size < _RSA_BITS_MIN:
         raise PkiError(f"{what} has an RSA key of {private.key_size} bits; 2048 is the least")
     for certificate in certificates:
-        _check_dates(certificate, now, what if certificate is leaf else f"an issuer in {what}")
+        check_dates(certificate, now, what if certificate is leaf else f"an issuer in {what}")
     try:
-        _check_usages(leaf, role, what)
-        hosts = _hosts(leaf)
+        check_usages(leaf, role, what)
+        hosts = hosts_of(leaf)
         if issuers is not None:
-            _check_chain(certificates, read_certificates(issuers, f"the CA of {what}"), what)
+            check_chain(certificates, read_certificates(issuers, f"the CA of {what}"), what)
     except ValueError:  # cryptography parses extensions when they are looked at
         raise PkiError(f"{what} has damaged extensions; put a whole copy back") from None
     names = leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
@@ -131,20 +141,13 @@ def verify_trust(data: bytes, *, now: datetime, what: str) -> bytes:
 
 def uncovered_hosts(bundle: Bundle, hosts: Sequence[str]) -> tuple[str, ...]:
     """Give those of `hosts` for which the certificate does not stand: clients would refuse."""
-    return tuple(host for host in hosts if not any(_covers(name, host) for name in bundle.hosts))
+    return tuple(
+        host for host in hosts if not any(covers_host(name, host) for name in bundle.hosts)
+    )
 
 
-def stands_for(der: bytes, host: str) -> bool:
-    """Say whether a certificate (DER) names a host.
-
-    Raises:
-        PkiError: it cannot be read.
-    """
-    certificate = read_certificate(der, "the certificate")
-    return any(_covers(name, host) for name in _hosts(certificate))
-
-
-def _covers(name: str, host: str) -> bool:
+def covers_host(name: str, host: str) -> bool:
+    """Say whether a certificate's name stands for a host: the same, or a wildcard over it."""
     try:
         return ipaddress.ip_address(name) == ipaddress.ip_address(host)
     except ValueError:
@@ -155,7 +158,8 @@ def _covers(name: str, host: str) -> bool:
     return name == host
 
 
-def _hosts(leaf: x509.Certificate) -> tuple[str, ...]:
+def hosts_of(leaf: x509.Certificate) -> tuple[str, ...]:
+    """Give the names and addresses that a certificate stands for."""
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -164,7 +168,12 @@ def _hosts(leaf: x509.Certificate) -> tuple[str, ...]:
     return (*names.get_values_for_type(x509.DNSName), *map(str, addresses))
 
 
-def _check_dates(certificate: x509.Certificate, now: datetime, what: str) -> None:
+def check_dates(certificate: x509.Certificate, now: datetime, what: str) -> None:
+    """Check that a certificate has begun and not ended.
+
+    Raises:
+        PkiError: it has not, or has.
+    """
     if now < certificate.not_valid_before_utc:
         start = certificate.not_valid_before_utc
         raise PkiError(
@@ -174,7 +183,12 @@ def _check_dates(certificate: x509.Certificate, now: datetime, what: str) -> Non
         raise PkiError(f"{what} ended on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
 
 
-def _check_usages(leaf: x509.Certificate, role: Role, what: str) -> None:
+def check_usages(leaf: x509.Certificate, role: Role, what: str) -> None:
+    """Check that a certificate may be used for a role.
+
+    Raises:
+        PkiError: it lacks a usage.
+    """
     try:
         usages = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
@@ -194,11 +208,16 @@ def _check_usages(leaf: x509.Certificate, role: Role, what: str) -> None:
         raise PkiError(f"{what} may not be used for signatures, without which there is no TLS")
 
 
-def _check_chain(
+def check_chain(
     certificates: Sequence[x509.Certificate],
     anchors: Sequence[x509.Certificate],
     what: str,
 ) -> None:
+    """Check that one of the anchors has signed the first certificate, maybe through the others.
+
+    Raises:
+        PkiError: none has.
+    """
     current = certificates[0]
     for _ in range(_DEPTH_MAX):
         if any(current == anchor or signed_by(current, anchor) for anchor in anchors):

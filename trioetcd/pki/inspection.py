@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from trioetcd.pki.bundle import covers_host, hosts_of
 from trioetcd.pki.chain import is_authority, signed_by
 from trioetcd.pki.crl import read_lists
 from trioetcd.pki.pem import UNREADABLE, public_bytes, read_certificate, read_certificates, read_key
@@ -26,6 +27,7 @@ __all__ = [
     "key_fits",
     "signer_first",
     "signer_of",
+    "stands_for",
     "without_authority",
 ]
 
@@ -151,6 +153,16 @@ def signer_of(certificate: bytes, authorities: bytes) -> str:
         if signed_by(leaf, authority):
             return authority.fingerprint(hashes.SHA256()).hex()
     return ""
+
+
+def stands_for(der: bytes, host: str) -> bool:
+    """Say whether a certificate (DER) names a host.
+
+    Raises:
+        PkiError: it cannot be read.
+    """
+    names = hosts_of(read_certificate(der, "the certificate"))
+    return any(covers_host(name, host) for name in names)
 
 
 def key_fits(certificate: bytes, key: bytes) -> bool:

@@ -11,7 +11,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from trioetcd.pki.profile import PkiError
 
-__all__ = ["PrivateKey", "public_bytes", "read_certificate", "read_certificates", "read_key"]
+__all__ = [
+    "PrivateKey",
+    "public_bytes",
+    "read_certificate",
+    "read_certificates",
+    "read_key",
+    "split_certificates",
+    "to_pem",
+]
 
 PrivateKey = (
     ec.EllipticCurvePrivateKey
@@ -79,6 +87,27 @@ def read_certificate(der: bytes, what: str) -> x509.Certificate:
         return _whole(x509.load_der_x509_certificate(der))
     except UNREADABLE:
         raise PkiError(f"{what} is a damaged certificate; put a whole copy back") from None
+
+
+def split_certificates(data: bytes, what: str) -> tuple[bytes, ...]:
+    """Give the certificates of a PEM file each as PEM of its own, without what stands between.
+
+    Raises:
+        PkiError: there are none, or one cannot be read.
+    """
+    return tuple(
+        certificate.public_bytes(serialization.Encoding.PEM)
+        for certificate in read_certificates(data, what)
+    )
+
+
+def to_pem(der: bytes, what: str) -> bytes:
+    """Give the PEM form of a certificate's DER form.
+
+    Raises:
+        PkiError: it cannot be read.
+    """
+    return read_certificate(der, what).public_bytes(serialization.Encoding.PEM)
 
 
 def read_key(data: bytes, what: str) -> PrivateKey:

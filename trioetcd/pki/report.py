@@ -7,6 +7,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from trioetcd.pki.key import describe_key
 from trioetcd.pki.pem import read_certificates
 
 __all__ = ["describe", "fingerprint", "shared_certificates"]
@@ -46,6 +47,8 @@ def describe(certificate: bytes, *, now: datetime) -> str:
     names = _names(leaf)
     if names:
         lines.append(f"  names        {', '.join(names)}")
+    lines.append(f"  key          {describe_key(leaf.public_key())}")
+    lines.append(f"  serial       {leaf.serial_number:x}")
     lines.append(f"  fingerprint  {fingerprint(certificate)}")
     return "\n".join(lines)
 
