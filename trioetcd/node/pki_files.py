@@ -312,8 +312,11 @@ def create_member(
     client_ca: CertifiedKey,
     now: datetime,
     profile: Profile,
+    root_client: bool = True,
 ) -> None:
     """Make what one member needs, signed by the given CAs; their keys are not written.
+
+    With `root_client` the user root gets a certificate too, in the member's directory.
 
     Raises:
         PkiError: the name or a host cannot stand in a certificate.
@@ -327,8 +330,9 @@ def create_member(
         (Role.PEER, peer_ca, files.peer),
     ):
         save_pair(leaf, pki.issue(signer, role, name, hosts=hosts, now=now, profile=profile))
-    root = pki.issue(client_ca, Role.CLIENT, ROOT, now=now, profile=profile)
-    save_pair(files.client(ROOT), root)
+    if root_client:
+        root = pki.issue(client_ca, Role.CLIENT, ROOT, now=now, profile=profile)
+        save_pair(files.client(ROOT), root)
     write_private(files.client_crl, pki.revocation_list(client_ca, now=now))
 
 

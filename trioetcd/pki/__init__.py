@@ -34,7 +34,13 @@ from trioetcd.pki.inspection import (
 from trioetcd.pki.key import KeyKind
 from trioetcd.pki.pem import split_certificates, to_pem
 from trioetcd.pki.profile import PkiError, Profile, Role, renewal_due
-from trioetcd.pki.report import describe, fingerprint, shared_certificates
+from trioetcd.pki.report import (
+    ListReport,
+    describe,
+    describe_lists,
+    fingerprint,
+    shared_certificates,
+)
 from trioetcd.pki.request import (
     SigningRequest,
     create_request,
@@ -60,6 +66,7 @@ __all__ = [
     "KeyKind",
     "Limits",
     "ListFacts",
+    "ListReport",
     "PkiError",
     "Profile",
     "Reason",
@@ -70,6 +77,7 @@ __all__ = [
     "create_authority",
     "create_request",
     "describe",
+    "describe_lists",
     "entry_of",
     "export_pkcs12",
     "fingerprint",

@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
 from trioetcd.pki.bundle import check_chain, check_dates, check_usages, covers_host, hosts_of
+from trioetcd.pki.crl import verify_lists
 from trioetcd.pki.key import check_public_key
 from trioetcd.pki.pem import public_bytes, read_certificates, read_key
 from trioetcd.pki.profile import PkiError, Role
@@ -43,6 +45,7 @@ def check_certificate(
     issuers: bytes | None,
     hosts: Sequence[str],
     now: datetime,
+    lists: bytes | None = None,
 ) -> tuple[Check, ...]:
     """Check a certificate; what is not given is not checked.
 
@@ -53,6 +56,7 @@ def check_certificate(
         issuers: PEM of the CAs of which one must have signed it.
         hosts: names and addresses it must cover.
         now: the time.
+        lists: the revocation lists of those CAs, PEM or DER.
 
     Raises:
         PkiError: the certificate itself cannot be read.
@@ -76,6 +80,14 @@ def check_certificate(
             check_dates(anchor, now, f"the CA {anchor.subject.rfc4514_string()}")
         check_chain(certificates, anchors, what)
         return f"it is signed by {leaf.issuer.rfc4514_string()}, whom the CA file trusts"
+
+    def revocation() -> str:
+        crls = verify_lists(lists or b"", trust=issuers or b"", now=now, what="the list")
+        der = leaf.public_bytes(serialization.Encoding.DER)
+        since = crls.find(der, trust=issuers or b"")
+        if since is not None:
+            raise PkiError(f"it is revoked since {since:%Y-%m-%d %H:%M} UTC")
+        return "; ".join(("no list revokes it", *crls.warnings))
 
     def usages() -> str:
         assert role is not None
@@ -103,6 +115,7 @@ def check_certificate(
         ("dates", True, dates),
         ("strength", True, strength),
         ("chain", issuers is not None, trust),
+        ("revocation", issuers is not None and lists is not None, revocation),
         ("usages", role is not None, usages),
         ("key", key is not None, match),
         ("names", bool(hosts), names),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from trioetcd.pki.crl import read_lists
 from trioetcd.pki.key import describe_key
-from trioetcd.pki.pem import read_certificates
+from trioetcd.pki.pem import UNREADABLE, read_certificates
+from trioetcd.pki.profile import PkiError
 
-__all__ = ["describe", "fingerprint", "shared_certificates"]
+__all__ = ["ListReport", "describe", "describe_lists", "fingerprint", "shared_certificates"]
 
 _USAGE_WORDS = {
     x509.oid.ExtendedKeyUsageOID.SERVER_AUTH: "server",
@@ -51,6 +54,54 @@ def describe(certificate: bytes, *, now: datetime) -> str:
     lines.append(f"  serial       {leaf.serial_number:x}")
     lines.append(f"  fingerprint  {fingerprint(certificate)}")
     return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class ListReport:
+    """What a revocation list says; nothing about it is verified.
+
+    Attributes:
+        issuer: the CA's name, as RFC 4514 writes it.
+        number: it grows with each list of the CA; None where the CA does not count.
+        this_update: when it was made.
+        next_update: when a newer one should be there; None if it does not say.
+        entries: serial, since when, and why, of each revoked certificate.
+    """
+
+    issuer: str
+    number: int | None
+    this_update: datetime
+    next_update: datetime | None
+    entries: tuple[tuple[int, datetime, str], ...]
+
+
+def describe_lists(data: bytes, what: str) -> tuple[ListReport, ...]:
+    """Give what the revocation lists of a file say, PEM or DER.
+
+    Raises:
+        PkiError: there are none, or one cannot be read.
+    """
+    try:
+        return tuple(_list_facts(each) for each in read_lists(data, what))
+    except UNREADABLE:
+        raise PkiError(f"{what} holds a damaged revocation list; put a whole copy back") from None
+
+
+def _list_facts(crl: x509.CertificateRevocationList) -> ListReport:
+    try:
+        number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except x509.ExtensionNotFound:
+        number = None
+    entries = tuple((each.serial_number, each.revocation_date_utc, _reason(each)) for each in crl)
+    issuer = crl.issuer.rfc4514_string()
+    return ListReport(issuer, number, crl.last_update_utc, crl.next_update_utc, entries)
+
+
+def _reason(entry: x509.RevokedCertificate) -> str:
+    try:
+        return entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
+    except x509.ExtensionNotFound:
+        return x509.ReasonFlags.unspecified.value
 
 
 def shared_certificates(first: bytes, second: bytes) -> bool:

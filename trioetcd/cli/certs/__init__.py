@@ -1,4 +1,4 @@
-"""``trioetcd certs``: make certificates, give one to a client, say how to talk to a member.
+"""``trioetcd certs``: make certificates, sign, revoke, export and look at them.
 
 One module per family of commands; each hands its command to the group here.
 """
@@ -11,11 +11,16 @@ from collections.abc import Sequence
 import click
 
 from trioetcd.cli.certs.check import check
+from trioetcd.cli.certs.crl import crl
+from trioetcd.cli.certs.csr import csr
 from trioetcd.cli.certs.env import env
+from trioetcd.cli.certs.export import export
 from trioetcd.cli.certs.init import init
 from trioetcd.cli.certs.issue import issue
 from trioetcd.cli.certs.listing import list_command
-from trioetcd.cli.certs.show import show
+from trioetcd.cli.certs.revoke import revoke
+from trioetcd.cli.certs.show import fingerprint, show
+from trioetcd.cli.certs.verify import verify
 from trioetcd.node.sentence import sentence_of
 from trioetcd.pki import PkiError
 
@@ -49,12 +54,31 @@ def certs(arguments: Sequence[str]) -> int:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def _certs() -> None:
-    """Make certificates, and say how to talk to a member.
+    """Make certificates, take them back, look at them, and say how to talk to a member.
 
     A member without TLS flags makes its own certificates; `init` makes them beforehand, for one
-    member or for several that must trust each other.
-    """
+    member or for several that must trust each other. Nothing that is there is overwritten unless
+    that is asked for; keys are readable by their owner alone.
+
+    \b
+    trioetcd certs init --out certs n1=10.0.0.1 n2=10.0.0.2 n3=10.0.0.3
+    trioetcd certs issue client alice --data-dir certs
+    trioetcd certs revoke alice --data-dir certs
+    """  # noqa: D301  # click wants the character itself
 
 
-for _command in (init, issue, list_command, check, env, show):
+for _command in (
+    init,
+    issue,
+    csr,
+    list_command,
+    check,
+    show,
+    verify,
+    fingerprint,
+    revoke,
+    crl,
+    export,
+    env,
+):
     _certs.add_command(_command)

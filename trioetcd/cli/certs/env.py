@@ -8,10 +8,9 @@ from pathlib import Path
 import click
 
 from trioetcd.cli.certs.option import data_dir_option
-from trioetcd.cli.certs.place import find_set
+from trioetcd.cli.certs.place import find_place
 from trioetcd.node import pki_files
-from trioetcd.node.pki_files import PkiFiles
-from trioetcd.pki import PkiError
+from trioetcd.pki import PkiError, Role
 
 __all__ = ["env"]
 
@@ -26,10 +25,12 @@ def env(data_dir: Path, user: str, endpoints: str | None) -> None:
     \b
     eval "$(trioetcd certs env)"
     """  # noqa: D301  # click wants the character itself
-    files = PkiFiles(find_set(data_dir))
+    place = find_place(data_dir)
+    files = place.files
+    authority = files.client_ca if files.client_ca.exists() else place.authority(Role.CLIENT)
     certificate = files.client(user)
     key = files.key_of(certificate)
-    missing = [path for path in (files.client_ca, certificate, key) if not path.exists()]
+    missing = [path for path in (authority, certificate, key) if not path.exists()]
     if missing:
         raise PkiError(
             f"{missing[0]} is not there; make a certificate with "
@@ -38,7 +39,7 @@ def env(data_dir: Path, user: str, endpoints: str | None) -> None:
         )
     for name, value in (
         ("ETCDCTL_ENDPOINTS", endpoints or pki_files.read_endpoints(files.path)),
-        ("ETCDCTL_CACERT", str(files.client_ca.resolve())),
+        ("ETCDCTL_CACERT", str(authority.resolve())),
         ("ETCDCTL_CERT", str(certificate.resolve())),
         ("ETCDCTL_KEY", str(key.resolve())),
     ):
