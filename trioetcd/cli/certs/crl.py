@@ -31,7 +31,9 @@ list_days_option = click.option(
 
 @click.group("crl")
 def crl() -> None:
-    """The lists of revoked certificates: one per CA.
+    """Show, renew and check the lists of what is revoked.
+
+    There is one list per CA.
 
     A list says until when a newer one is due; members use an older one on, and warn. Make it anew
     before that with `crl renew`, and copy it to the members; `certs revoke` does so by itself.

@@ -30,7 +30,9 @@ __all__ = ["csr"]
 
 @click.group("csr")
 def csr() -> None:
-    """Signing requests: for nodes whose key must not travel, and for a CA elsewhere.
+    """Sign certificates for keys that stay elsewhere.
+
+    For nodes whose key must not travel, and for a CA that is kept on no network.
 
     \b
     trioetcd certs csr new n1 --host 10.0.0.1            on the node

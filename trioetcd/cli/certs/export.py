@@ -24,9 +24,9 @@ __all__ = ["export"]
 
 @click.group("export")
 def export() -> None:
-    """Put a client's certificate, key and CA together, in the form that others take.
+    """Export a client's certificate for other programs.
 
-    What comes out holds the key: treat it like the key.
+    Certificate, key and CA come together, in the form that the others take. What comes out holds the key: treat it like the key.
     """
 
 

@@ -48,9 +48,9 @@ def revoke(
     authority_key: Path | None,
     days: int,
 ) -> None:
-    """Revoke the certificates of NAME: every one that is still good.
+    """Revoke certificates: by name, serial or file.
 
-    The CA's revocation list is made anew, and copied to the members' directories that are here.
+    By NAME every one is revoked that is still good. The CA's revocation list is made anew, and copied to the members' directories that are here.
     Members that run with it end the connections of who is revoked. It cannot be taken back: give
     NAME a new certificate instead, by `certs issue`.
 

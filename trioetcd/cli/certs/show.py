@@ -67,9 +67,9 @@ def show(sources: tuple[str, ...], *, chain: bool, pem: bool) -> None:
 @click.command("fingerprint")
 @click.argument("sources", nargs=-1, required=True, metavar="(FILE | HOST:PORT)...")
 def fingerprint(sources: tuple[str, ...]) -> None:
-    """Print the SHA-256 fingerprint of certificates, as openssl prints it.
+    """Print the SHA-256 fingerprints of certificates.
 
-    Compare the fingerprint of a CA by another way than the one it came by.
+    They look as openssl prints them. Compare the fingerprint of a CA by another way than the one it came by.
     """
     for source in sources:
         click.echo(f"{pki.fingerprint(read_source(source)[0])}  {source}")

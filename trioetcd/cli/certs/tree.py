@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.text import Text
@@ -11,6 +12,8 @@ from rich.tree import Tree
 from trioetcd import pki
 
 __all__ = ["print_tree"]
+
+_WIDTH: Final = 160
 
 
 def print_tree(directory: Path) -> None:
@@ -21,7 +24,9 @@ def print_tree(directory: Path) -> None:
     """
     tree = Tree(Text(str(directory), style="bold"), guide_style="dim")
     _grow(tree, directory)
-    Console(highlight=False).print(tree, no_wrap=True, overflow="ignore", crop=False)
+    console = Console(highlight=False)
+    console.width = max(console.width, _WIDTH)  # a fingerprint is shown whole, or is worth nothing
+    console.print(tree)
 
 
 def _grow(tree: Tree, directory: Path) -> None:

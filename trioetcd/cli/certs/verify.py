@@ -38,9 +38,9 @@ def verify(
     lists: Path | None,
     hosts: tuple[str, ...],
 ) -> None:
-    """Check a certificate: dates, strength, chain, usages, key, names, revocation.
+    """Check a certificate from every side.
 
-    What is given is checked. Of a file in a directory that `certs init` or a member made, CA, key,
+    Dates, strength, chain, usages, key, names and revocation: what is given is checked. Of a file in a directory that `certs init` or a member made, CA, key,
     role and revocation list are found by themselves. The exit code is 0 if everything is well and
     1 if anything is not.
 
