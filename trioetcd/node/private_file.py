@@ -6,11 +6,14 @@ file that its group could read stays so; nobody else ever may.
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-__all__ = ["make_private_directory", "sync_directory", "write_link", "write_private"]
+__all__ = ["alone_in", "make_private_directory", "sync_directory", "write_link", "write_private"]
 
 _OWNER_MODE: Final = 0o600
 _GROUP_READS: Final = 0o040
@@ -101,3 +104,19 @@ def _inherited(path: Path) -> tuple[int, tuple[int, int] | None]:
     if os.geteuid() == 0 and (model.st_uid, model.st_gid) != (0, 0):
         return mode, (model.st_uid, model.st_gid)
     return mode, None
+
+
+@contextmanager
+def alone_in(directory: Path) -> Iterator[None]:
+    """Let no other command change the certificates of a directory meanwhile.
+
+    Raises:
+        OSError: the disk does not do it.
+    """
+    path = directory / ".lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, _OWNER_MODE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

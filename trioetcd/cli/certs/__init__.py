@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import click
 
+from trioetcd.cli.certs.renew import renew
 from trioetcd.cli.certs.check import check
 from trioetcd.cli.certs.crl import crl
 from trioetcd.cli.certs.csr import csr
@@ -71,6 +72,7 @@ for _command in (
     init,
     issue,
     csr,
+    renew,
     list_command,
     check,
     show,
