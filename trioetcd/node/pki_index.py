@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from trioetcd import pki
+from trioetcd.node import pki_files
 from trioetcd.node.pki_files import write_private
 from trioetcd.pki import CertifiedKey, Index, Issued, Role
 
@@ -130,12 +131,23 @@ def _sign(
     now: datetime,
     days: int,
 ) -> bytes:
-    made, index = pki.sign_list(signer, index, now=now, days=days)
+    made = b""
+    for each in (signer, *_replaced(authority, signer)):
+        one, index = pki.sign_list(each, index, now=now, days=days)
+        made += one
     # The index first: a list that was never written is made again, a revocation that was never
     # noted would be missing from the next one.
     _write(authority, index)
     write_private(AuthorityFiles(authority).revocation_list, made)
     return made
+
+
+def _replaced(authority: Path, signer: CertifiedKey) -> Iterator[CertifiedKey]:
+    """Give the other CA while one is replaced (`trioetcd.node.rotation`): its lists go on."""
+    for side in ("old", "new"):
+        pair = pki_files.load_authority(authority.with_name(f"{authority.stem}.{side}.crt"))
+        if pair is not None and pair.key != signer.key:
+            yield pair
 
 
 def _write(authority: Path, index: Index) -> None:

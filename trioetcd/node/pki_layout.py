@@ -55,11 +55,10 @@ class Layout:
 
     def trust_files(self, purpose: str) -> tuple[Path, ...]:
         """Give every file by which the certificates of a purpose are verified, CA's first."""
-        paths = (
-            self.authority(purpose),
-            *(files.path / f"{purpose}-ca.crt" for files in self.members),
-        )
-        return tuple(path for path in dict.fromkeys(paths) if path.exists())
+        name = f"{purpose}-ca.crt"
+        below = (path for path in certificate_files(self.root) if path.name == name)
+        paths = dict.fromkeys((self.authority(purpose), *below))
+        return tuple(path for path in paths if path.exists())
 
     def leaves(self) -> tuple[Path, ...]:
         """Give every certificate with a key beside it that is no CA's."""

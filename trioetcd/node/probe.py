@@ -40,6 +40,16 @@ _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00
 """How a client begins HTTP/2, with settings that change nothing (RFC 9113, 3.4)."""
 
 
+_TURNED_AWAY: Final = {
+    "TLSV1_ALERT_UNKNOWN_CA": "it does not know the CA of the certificate shown to it",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it does not accept the certificate shown to it",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the certificate shown to it has ended",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "the certificate shown to it is revoked",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it wants to see a certificate",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "it wants to see a certificate, or speaks other TLS",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A port of a member.
@@ -116,7 +126,7 @@ def probe(place: Place, pair: CertifiedKey | None, *, now: datetime) -> Seen:
             try:
                 secure = context.wrap_socket(sock, server_hostname=place.host)
             except OSError as error:
-                return Seen(place=place, reason=_reason(error, place))
+                return Seen(place=place, reason=_reason(error))
             with closing(secure):
                 return _look(secure, place, asked=pair is not None)
     except OSError as error:
@@ -181,7 +191,7 @@ def _look(secure: ssl.SSLSocket, place: Place, *, asked: bool) -> Seen:
         else:
             reason = "it speaks neither HTTP/2 nor HTTP/1.1"
     except OSError as error:
-        reason = _reason(error, place)
+        reason = _reason(error)
     except (RemoteProtocolError, DecodeError) as error:
         reason = str(error)
     return Seen(
@@ -228,9 +238,9 @@ def _ask_members(secure: ssl.SSLSocket) -> ClusterView:
     return ClusterView(answer.cluster, tuple(map(decode_member, answer.members)))
 
 
-def _reason(error: OSError, place: Place) -> str:
+def _reason(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {SECONDS:g} s"
     if isinstance(error, ssl.SSLError) or error.strerror:
-        return reason_of(error).replace("the member there", str(place))
+        return _TURNED_AWAY.get(getattr(error, "reason", ""), reason_of(error))
     return str(error)

@@ -18,11 +18,11 @@ from trioetcd.pki.expiry import Limits, State, read_span, words_left
 from trioetcd.pki.export import export_pkcs12
 from trioetcd.pki.identity import Identity, identity_of, may_be_peer
 from trioetcd.pki.index import Index, Issued, entry_of, read_index, write_index
-from trioetcd.pki.inspection import Facts, ListFacts, inspect, inspect_der, inspect_lists, join_trust, key_fits, signer_first, signer_of, stands_for, without_authority
+from trioetcd.pki.inspection import Facts, ListFacts, inspect, inspect_der, inspect_lists, join_trust, key_fits, mark_of, signer_first, signer_of, stands_for, without_authority
 from trioetcd.pki.key import KeyKind
 from trioetcd.pki.pem import split_certificates, to_pem
 from trioetcd.pki.profile import PkiError, Profile, Role, renewal_due
-from trioetcd.pki.renewal import renew_alike
+from trioetcd.pki.renewal import renew_alike, succeed_authority
 from trioetcd.pki.report import ListReport, describe, describe_lists, fingerprint, shared_certificates
 from trioetcd.pki.request import SigningRequest, create_request, hosts_to_sign, read_request, sign_request
 from trioetcd.pki.revocation import LIST_DAYS, Reason, revocation_list, sign_list
@@ -66,6 +66,7 @@ __all__ = [
     "issue",
     "join_trust",
     "key_fits",
+    "mark_of",
     "may_be_peer",
     "read_index",
     "read_lists",
@@ -83,6 +84,7 @@ __all__ = [
     "signer_of",
     "split_certificates",
     "stands_for",
+    "succeed_authority",
     "to_pem",
     "uncovered_hosts",
     "verify",

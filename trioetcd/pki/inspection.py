@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from trioetcd.pki.bundle import covers_host, hosts_of
-from trioetcd.pki.chain import is_authority, signed_by
+from trioetcd.pki.chain import authority_mark, is_authority, signed_by
 from trioetcd.pki.crl import read_lists
 from trioetcd.pki.pem import UNREADABLE, public_bytes, read_certificate, read_certificates, read_key
 from trioetcd.pki.profile import PkiError
@@ -25,6 +25,7 @@ __all__ = [
     "inspect_lists",
     "join_trust",
     "key_fits",
+    "mark_of",
     "signer_first",
     "signer_of",
     "stands_for",
@@ -163,6 +164,15 @@ def stands_for(der: bytes, host: str) -> bool:
     """
     names = hosts_of(read_certificate(der, "the certificate"))
     return any(covers_host(name, host) for name in names)
+
+
+def mark_of(authority: bytes) -> str:
+    """Give what an index calls a CA (PEM): its mark, hexadecimal.
+
+    Raises:
+        PkiError: it cannot be read.
+    """
+    return authority_mark(read_certificates(authority, "the CA")[0]).hex()
 
 
 def key_fits(certificate: bytes, key: bytes) -> bool:

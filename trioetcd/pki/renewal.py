@@ -12,13 +12,20 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import NameOID
 
-from trioetcd.pki.authority import CertifiedKey, authority_identifier, read_authority
+from trioetcd.pki.authority import (
+    CLUSTER,
+    CertifiedKey,
+    authority_identifier,
+    create_authority,
+    read_authority,
+)
 from trioetcd.pki.key import KeyKind, check_public_key, create_key, key_bytes, signing_hash
 from trioetcd.pki.pem import public_bytes, read_certificates, read_key
-from trioetcd.pki.profile import BACKDATE, PkiError
+from trioetcd.pki.profile import BACKDATE, PkiError, Profile
 
-__all__ = ["renew_alike"]
+__all__ = ["renew_alike", "succeed_authority"]
 
 _OF_THE_KEY: Final = (x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier)
 _SECONDS: Final = timedelta(seconds=2)
@@ -84,3 +91,26 @@ def _kind_of(certificate: x509.Certificate) -> KeyKind:
             return KeyKind.ED25519
         case _:
             return KeyKind.EC_P256
+
+
+def succeed_authority(
+    authority: bytes, purpose: str, *, now: datetime, profile: Profile
+) -> CertifiedKey:
+    """Make a CA that takes the place of another one: the same cluster's, with a key of its own.
+
+    Args:
+        authority: PEM of the one that goes.
+        purpose: ``peer`` or ``client``, for its name.
+        now: the time.
+        profile: how long it lasts.
+
+    Raises:
+        PkiError: the one that goes cannot be read.
+    """
+    old = read_certificates(authority, "the CA")[0]
+    found = old.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    cluster = str(found[0].value) if found else CLUSTER
+    try:
+        return create_authority(purpose, now=now, profile=profile, cluster=cluster)
+    except PkiError:  # a CA from elsewhere may be called what no cluster of ours can be
+        return create_authority(purpose, now=now, profile=profile)

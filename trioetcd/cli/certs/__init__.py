@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import click
 
 from trioetcd.cli.certs.renew import renew
+from trioetcd.cli.certs.authority import ca
 from trioetcd.cli.certs.check import check
 from trioetcd.cli.certs.crl import crl
 from trioetcd.cli.certs.csr import csr
@@ -72,6 +73,7 @@ for _command in (
     init,
     issue,
     csr,
+    ca,
     renew,
     list_command,
     check,

@@ -17,7 +17,9 @@ import trio
 
 from trioetcd import pki
 from trioetcd.cli.certs.option import data_dir_option, profile_option, read_profile
+from trioetcd.cli.certs.rotate import stand
 from trioetcd.cli.certs.table import print_json, rfc3339
+from trioetcd.node import rotation
 from trioetcd.node.pki_layout import PURPOSES, Layout, find_layout
 from trioetcd.node.private_file import alone_in
 from trioetcd.node.renewal import Due, choose, next_due, renew_leaf, renew_list
@@ -43,6 +45,8 @@ class _Wish:
     dry_run: bool
     profile: Profile
     early: float
+    clients_ready: bool
+    unasked: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,12 @@ class _Result:
 @click.option("--dry-run", is_flag=True, help="Say what would be done; do nothing.")
 @click.option("--daemon", is_flag=True, help="Renew what is due, for ever; implies --if-needed.")
 @click.option("--exec", "command", help="With --daemon: what a shell is to do after a renewal.")
+@click.option(
+    "--clients-ready",
+    is_flag=True,
+    help="While the client CA is replaced: every client has the new client-ca.crt.",
+)
+@click.option("--unasked", is_flag=True, help="While a CA is replaced: the cluster is down.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
 def renew(
     names: tuple[str, ...],
@@ -83,6 +93,8 @@ def renew(
     rekey: bool,
     dry_run: bool,
     daemon: bool,
+    clients_ready: bool,
+    unasked: bool,
 ) -> int:
     """Put the successor of certificates in their place: all of them, a member's, or single ones.
 
@@ -91,7 +103,8 @@ def renew(
     the next renewal. A member reads its new certificates by itself. Revocation lists that are due
     are signed anew, too.
 
-    While a CA is replaced (`certs ca rotate`), all are renewed under the CA that signs then.
+    While a CA is replaced (`certs ca rotate`), `renew all` asks every member whether it trusts the
+    new one; if all do, the new one signs from then on, and until then the old one.
 
     Exit code 0: renewed. 1: nothing was due (with --if-needed). 2: something could not be renewed.
 
@@ -112,6 +125,8 @@ def renew(
             dry_run=dry_run,
             profile=read_profile(profile_file),
             early=SystemRandom().random() * JITTER_SHARE if daemon else 0.0,
+            clients_ready=clients_ready,
+            unasked=unasked,
         )
         if daemon:
             return trio.run(_stay, wish, command, output)
@@ -129,12 +144,35 @@ def _once(wish: _Wish, now: datetime) -> tuple[list[_Result], datetime | None]:
     """Renew what is wished for; give what became of it, and when something is due next."""
     layout = find_layout(wish.data_dir)
     with alone_in(layout.authorities):
+        results = [] if wish.dry_run or "all" not in wish.names else _switch(layout, wish, now)
         chosen = choose(layout, wish.names, now=now, before=wish.before, early=wish.early)
         wanted = [due for due in chosen if due.reason or not wish.if_needed]
-        results = [_renew(layout, due, wish, now) for due in wanted]
+        results += [_renew(layout, due, wish, now) for due in wanted]
         results += _lists(layout, wish, now)
         after = choose(layout, wish.names, now=now, early=wish.early)
         return results, next_due(layout, after, early=wish.early)
+
+
+def _switch(layout: Layout, wish: _Wish, now: datetime) -> list[_Result]:
+    """Let a CA that comes sign, if every member trusts it."""
+    results = []
+    for purpose in PURPOSES:
+        under_way = rotation.load(layout, purpose)
+        if under_way is None or rotation.signs(layout, under_way) == under_way.comes:
+            continue
+        reasons = []
+        if purpose == "client" and not wish.clients_ready:
+            reasons.append("say --clients-ready when every client has the new client-ca.crt")
+        if not wish.unasked:
+            reasons += stand(layout, under_way, (), now).missing(new_leaves=False)
+        name = f"{purpose}-ca"
+        if reasons:
+            sentence = "the old CA signs: " + "; ".join(reasons)
+            results.append(_Result(name=name, outcome="waits", sentence=sentence))
+        else:
+            rotation.switch(layout, under_way)
+            results.append(_Result(name=name, outcome="switched", sentence="the new CA signs"))
+    return results
 
 
 def _renew(layout: Layout, due: Due, wish: _Wish, now: datetime) -> _Result:
@@ -185,7 +223,7 @@ def _tell(results: Sequence[_Result], output: str) -> int:
             click.echo("nothing is due")
     if any(result.outcome == "failed" for result in results):
         return _FAILED
-    return _RENEWED if results else _NOT_NEEDED
+    return _RENEWED if any(result.outcome != "waits" for result in results) else _NOT_NEEDED
 
 
 def _value(result: _Result) -> dict[str, object]:
