@@ -13,23 +13,50 @@ from __future__ import annotations
 from trioetcd.pki.authority import CLUSTER, CertifiedKey, create_authority, issue, renew, role_uri
 from trioetcd.pki.bundle import Bundle, uncovered_hosts, verify, verify_trust
 from trioetcd.pki.check import Check, check_certificate
-from trioetcd.pki.crl import Crl, CrlSet, NO_LISTS, read_lists, verify_lists
+from trioetcd.pki.crl import NO_LISTS, Crl, CrlSet, read_lists, verify_lists
 from trioetcd.pki.expiry import Limits, State, read_span, words_left
 from trioetcd.pki.export import export_pkcs12
 from trioetcd.pki.identity import Identity, identity_of, may_be_peer
 from trioetcd.pki.index import Index, Issued, entry_of, read_index, write_index
-from trioetcd.pki.inspection import Facts, ListFacts, inspect, inspect_der, inspect_lists, join_trust, key_fits, mark_of, signer_first, signer_of, stands_for, without_authority
+from trioetcd.pki.inspection import (
+    Facts,
+    ListFacts,
+    inspect,
+    inspect_der,
+    inspect_lists,
+    join_trust,
+    key_fits,
+    mark_of,
+    signer_first,
+    signer_of,
+    stands_for,
+    without_authority,
+)
 from trioetcd.pki.key import KeyKind
 from trioetcd.pki.pem import split_certificates, to_pem
 from trioetcd.pki.profile import PkiError, Profile, Role, renewal_due
 from trioetcd.pki.renewal import renew_alike, succeed_authority
-from trioetcd.pki.report import ListReport, describe, describe_lists, fingerprint, shared_certificates
-from trioetcd.pki.request import SigningRequest, create_request, hosts_to_sign, read_request, sign_request
+from trioetcd.pki.report import (
+    ListReport,
+    describe,
+    describe_lists,
+    fingerprint,
+    shared_certificates,
+)
+from trioetcd.pki.request import (
+    SigningRequest,
+    create_request,
+    hosts_to_sign,
+    read_request,
+    sign_request,
+)
 from trioetcd.pki.revocation import LIST_DAYS, Reason, revocation_list, sign_list
 
 __all__ = [
-    "Bundle",
     "CLUSTER",
+    "LIST_DAYS",
+    "NO_LISTS",
+    "Bundle",
     "CertifiedKey",
     "Check",
     "Crl",
@@ -39,11 +66,9 @@ __all__ = [
     "Index",
     "Issued",
     "KeyKind",
-    "LIST_DAYS",
     "Limits",
     "ListFacts",
     "ListReport",
-    "NO_LISTS",
     "PkiError",
     "Profile",
     "Reason",

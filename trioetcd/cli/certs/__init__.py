@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import click
 
-from trioetcd.cli.certs.renew import renew
 from trioetcd.cli.certs.authority import ca
 from trioetcd.cli.certs.check import check
 from trioetcd.cli.certs.crl import crl
@@ -20,6 +19,7 @@ from trioetcd.cli.certs.export import export
 from trioetcd.cli.certs.init import init
 from trioetcd.cli.certs.issue import issue
 from trioetcd.cli.certs.listing import list_command
+from trioetcd.cli.certs.renew import renew
 from trioetcd.cli.certs.revoke import revoke
 from trioetcd.cli.certs.show import fingerprint, show
 from trioetcd.cli.certs.verify import verify
