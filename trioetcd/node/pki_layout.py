@@ -70,6 +70,14 @@ class Layout:
             and pki.inspect(path.read_bytes(), str(path))[0].role != "ca"
         )
 
+    def client(self, name: str) -> Path | None:
+        """Give the certificate of a client whose key is here, too; None if there is none."""
+        for files in (PkiFiles(self.root), *self.members):
+            path = files.client(name)
+            if path.exists() and PkiFiles.key_of(path).exists():
+                return path
+        return None
+
     def name_of(self, certificate: Path) -> str:
         """Give the name by which people know a certificate: ``n1/server``, ``clients/root``."""
         return str(certificate.relative_to(self.root).with_suffix(""))

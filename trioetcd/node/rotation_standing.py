@@ -30,8 +30,8 @@ _CONFIG_FILE: Final = "trioetcd.yaml"
 Told = Sequence[tuple[str, Sequence[str], Sequence[str]]]
 """Members: name, peer URLs, client URLs."""
 
-AskClientPort = Callable[[PkiFiles, Sequence[str]], Told]
-"""Asks at client URLs, with a set's certificates, who the members are; nothing if none tells."""
+AskClientPort = Callable[[Layout, Sequence[str]], Told]
+"""Asks at client URLs, with certificates found there, who the members are; nothing if none tells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +102,11 @@ def known_places(layout: Layout) -> dict[Place, str]:
             urls = [("peer", url) for url in config.initial_advertise_peer_urls]
             urls += [("client", url) for url in config.advertise_client_urls if url.secure]
             places |= {Place(url.host, url.port, purpose): config.name for purpose, url in urls}
-        elif files.endpoints.exists():
-            for text in pki_files.read_endpoints(files.path).split(","):
+    for directory in dict.fromkeys((layout.root, *(files.path for files in layout.members))):
+        if PkiFiles(directory).endpoints.exists():
+            for text in pki_files.read_endpoints(directory).split(","):
                 if text.startswith("https://"):
-                    places[read_place(text, "client")] = ""
+                    places.setdefault(read_place(text, "client"), "")
     return places
 
 
@@ -167,12 +168,11 @@ def ask(
 def _leaf(layout: Layout, purpose: str, authority: CertifiedKey, now: datetime) -> CertifiedKey:
     """Make a certificate for the question, with the names of one that members let in."""
     name, hosts = pki_files.ROOT, tuple[str, ...]()
-    for files in layout.members:
-        like = files.peer if purpose == "peer" else files.client(pki_files.ROOT)
-        if like.exists():
-            facts = pki.inspect(like.read_bytes(), str(like))[0]
-            name, hosts = facts.common_name or name, facts.names
-            break
+    peers = (files.peer for files in layout.members if files.peer.exists())
+    like = next(peers, None) if purpose == "peer" else layout.client(pki_files.ROOT)
+    if like is not None:
+        facts = pki.inspect(like.read_bytes(), str(like))[0]
+        name, hosts = facts.common_name or name, facts.names
     return pki.issue(
         authority, _ROLES[purpose], name, hosts=hosts, now=now, profile=Profile(), days=1
     )
@@ -195,9 +195,9 @@ def _members(
             ]
         break
     urls = [f"https://{place}" for place in places if place.purpose == "client"]
-    for files in layout.members:
-        if urls and (told := ask_client_port(files, urls)):
-            return [(name, _places(peers, clients)) for name, peers, clients in told]
+    if urls:
+        told = ask_client_port(layout, urls)
+        return [(name, _places(peers, clients)) for name, peers, clients in told]
     return []
 
 

@@ -14,7 +14,7 @@ from trioetcd import pki
 from trioetcd.cli.certs.inventory import Entry, collect
 from trioetcd.cli.certs.option import FILE
 from trioetcd.cli.certs.table import print_json, print_table, rfc3339, state_word
-from trioetcd.node.pki_files import PkiFiles
+from trioetcd.node.pki_files import ROOT, PkiFiles
 from trioetcd.node.pki_layout import find_layout
 from trioetcd.node.probe import Place, Seen, probe_all, read_place
 from trioetcd.pki import CertifiedKey, Limits, PkiError, State, words_left
@@ -134,14 +134,16 @@ class _Own:
             pair = CertifiedKey(cert.read_bytes(), key.read_bytes())
             return cls(client=pair, peer=pair, client_trust=trust, peer_trust=trust)
         try:
-            files = find_layout(place).members[0]
-        except (PkiError, IndexError):
+            layout = find_layout(place)
+        except PkiError:
             return cls(client=None, peer=None, client_trust=trust, peer_trust=trust)
+        files = layout.members[0] if layout.members else PkiFiles(layout.root)
+        root = layout.client(ROOT)
         return cls(
-            client=_pair(files.client("root")),
+            client=_pair(root) if root is not None else None,
             peer=_pair(files.peer),
-            client_trust=trust or _bytes(files.client_ca),
-            peer_trust=trust or _bytes(files.peer_ca),
+            client_trust=trust or _bytes(layout.authority("client")),
+            peer_trust=trust or _bytes(layout.authority("peer")),
         )
 
 

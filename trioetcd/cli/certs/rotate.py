@@ -239,18 +239,16 @@ def stand(layout: Layout, under_way: Rotation, places: Sequence[Place], now: dat
     )
 
 
-def _ask_members(files: PkiFiles, urls: Sequence[str]) -> Told:
+def _ask_members(layout: Layout, urls: Sequence[str]) -> Told:
     """Ask at client ports, as root, who the members are; nothing if none tells."""
-    certificate = files.client(pki_files.ROOT)
-    key = PkiFiles.key_of(certificate)
-    if not (certificate.exists() and key.exists() and files.client_ca.exists()):
+    certificate, trust = layout.client(pki_files.ROOT), layout.authority("client")
+    if certificate is None or not trust.exists():
         return []
+    key = PkiFiles.key_of(certificate)
 
     async def listed() -> Told:
         with trio.fail_after(_ASK_SECONDS):
-            async with open_client(
-                urls, cacert=files.client_ca, cert=certificate, key=key
-            ) as client:
+            async with open_client(urls, cacert=trust, cert=certificate, key=key) as client:
                 return [
                     (member.name, member.peer_urls, member.client_urls)
                     for member in await client.member_list()
