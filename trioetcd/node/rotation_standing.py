@@ -21,17 +21,17 @@ from trioetcd.node.pki_layout import Layout
 from trioetcd.node.probe import Place, members_of, probe_all, read_place
 from trioetcd.pki import CertifiedKey, PkiError, Profile, Role
 
-__all__ = ["Answer", "AskClientPort", "Standing", "Told", "ask", "known_places"]
+__all__ = ["CONFIG_FILE", "Answer", "AskClientPort", "Standing", "Told", "ask", "known_places"]
 
 _ROLES: Final = {"peer": Role.PEER, "client": Role.CLIENT}
-_CONFIG_FILE: Final = "trioetcd.yaml"
+CONFIG_FILE: Final = "trioetcd.yaml"
 
 
 Told = Sequence[tuple[str, Sequence[str], Sequence[str]]]
 """Members: name, peer URLs, client URLs."""
 
 AskClientPort = Callable[[Layout, Sequence[str]], Told]
-"""Asks at client URLs, with certificates found there, who the members are; nothing if none tells."""
+"""Asks at client URLs, with certificates found there, who the members are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ def known_places(layout: Layout) -> dict[Place, str]:
     """Give the ports that files beside the certificates tell, and whose they are."""
     places: dict[Place, str] = {}
     for files in layout.members:
-        config_file = files.path / _CONFIG_FILE
+        config_file = files.path / CONFIG_FILE
         if config_file.exists():
             try:
                 config = parse([f"--config-file={config_file}"], {})

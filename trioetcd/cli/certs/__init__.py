@@ -14,6 +14,7 @@ from trioetcd.cli.certs.authority import ca
 from trioetcd.cli.certs.check import check
 from trioetcd.cli.certs.crl import crl
 from trioetcd.cli.certs.csr import csr
+from trioetcd.cli.certs.doctor import doctor
 from trioetcd.cli.certs.env import env
 from trioetcd.cli.certs.export import export
 from trioetcd.cli.certs.init import init
@@ -73,6 +74,7 @@ for _command in (
     init,
     issue,
     csr,
+    doctor,
     ca,
     renew,
     list_command,

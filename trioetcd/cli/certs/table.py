@@ -13,7 +13,7 @@ import click
 
 from trioetcd.pki import State
 
-__all__ = ["print_json", "print_table", "rfc3339", "state_word"]
+__all__ = ["coloured", "print_json", "print_table", "rfc3339", "state_word"]
 
 _COLOURS: Final = {State.OK: "green", State.WARNING: "yellow", State.CRITICAL: "red"}
 
@@ -36,10 +36,16 @@ def print_table(
     for number, row in enumerate((heads, *rows)):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         line = "  ".join((*cells[:-1], row[-1])).rstrip()
-        if states and number and _coloured() and row[-1]:
-            colour = _COLOURS.get(states[number - 1], "magenta")
-            line = line.removesuffix(row[-1]) + click.style(row[-1], fg=colour)
+        if states and number and row[-1]:
+            line = line.removesuffix(row[-1]) + coloured(row[-1], states[number - 1])
         click.echo(line)
+
+
+def coloured(text: str, state: State) -> str:
+    """Give a text in the colour of a state, where there are colours."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return text
+    return click.style(text, fg=_COLOURS.get(state, "magenta"))
 
 
 def state_word(state: State) -> str:
@@ -55,7 +61,3 @@ def print_json(value: object) -> None:
 def rfc3339(moment: datetime) -> str:
     """Give a moment as JSON and logs write it."""
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _coloured() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
