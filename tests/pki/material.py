@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -68,3 +69,29 @@ def plain(
         certificate.public_bytes(serialization.Encoding.PEM),
         private_bytes(key),
     )
+
+
+def plain_twins(
+    issuer: CertifiedKey, *, now: datetime, serial: int
+) -> tuple[CertifiedKey, CertifiedKey]:
+    """Make two certificates with the same number, as a CA that counts in two places does."""
+    made = []
+    signer = serialization.load_pem_private_key(issuer.key, None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    for name in ("one", "two"):
+        key = ec.generate_private_key(ec.SECP256R1())
+        loopback = x509.IPAddress(ip_address("127.0.0.1"))
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(x509.load_pem_x509_certificate(issuer.certificate).subject)
+            .public_key(key.public_key())
+            .serial_number(serial)
+            .not_valid_before(now - timedelta(minutes=5))
+            .not_valid_after(now + timedelta(days=300))
+            .add_extension(x509.SubjectAlternativeName([loopback]), critical=False)
+            .sign(signer, hashes.SHA256())
+        )
+        pem = certificate.public_bytes(serialization.Encoding.PEM)
+        made.append(CertifiedKey(pem, private_bytes(key)))
+    return made[0], made[1]

@@ -42,20 +42,20 @@ def examine(examined: Examined, *, now: datetime) -> list[Finding]:
     for peer, client in examined.trusts:
         findings += _guarded(peer, partial(_trusts, peer, client, now))
     for path, trust in examined.lists:
-        findings += _guarded(path, partial(_list, path, trust, now))
+        findings += _guarded(path, partial(_list, path, trust, now), _list_remedy(path))
     for directory in examined.server_directories:
         findings += _authority_keys(directory, together=examined.together)
     return sorted(findings, key=lambda finding: -finding.state)
 
 
-def _guarded(path: Path, look: partial[Iterator[Finding]]) -> list[Finding]:
+def _guarded(path: Path, look: partial[Iterator[Finding]], remedy: str = "") -> list[Finding]:
     """Turn what cannot be read into a finding."""
     found: list[Finding] = []
     try:
         found.extend(look())
     except (PkiError, OSError) as error:
         sentence = sentence_of(error)
-        remedy = f"ls -l {shlex.quote(str(path))}"
+        remedy = remedy or f"ls -l {shlex.quote(str(path))}"
         found.append(
             Finding(state=State.CRITICAL, where=str(path), sentence=sentence, remedy=remedy)
         )
@@ -87,7 +87,7 @@ def _look_at(held: Held, now: datetime) -> Iterator[Finding]:
             remedy="timedatectl status"
             if skewed
             else held.renewal
-            if check.subject in {"dates", "key", "chain"}
+            if check.subject in {"dates", "key"}
             else issue,
         )
     if not held.key.exists():
@@ -226,7 +226,7 @@ def _trusts(peer: Path, client: Path, now: datetime) -> Iterator[Finding]:
 
 
 def _list(path: Path, trust: Path, now: datetime) -> Iterator[Finding]:
-    remedy = f"trioetcd certs crl renew --data-dir {shlex.quote(str(path.parent))}"
+    remedy = _list_remedy(path)
     found = pki.verify_lists(path.read_bytes(), trust=trust.read_bytes(), now=now, what=str(path))
     for warning in found.warnings:
         yield Finding(state=State.WARNING, where=str(path), sentence=warning, remedy=remedy)
@@ -241,6 +241,10 @@ def _list(path: Path, trust: Path, now: datetime) -> Iterator[Finding]:
                     sentence=f"the list of {one.issuer} is outdated in {left}",
                     remedy=remedy,
                 )
+
+
+def _list_remedy(path: Path) -> str:
+    return f"trioetcd certs crl renew --data-dir {shlex.quote(str(path.parent))}"
 
 
 def _authority_keys(directory: Path, *, together: bool) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from trioetcd.node.private_file import sync_directory, write_link, write_private
+from trioetcd.node.private_file import remove_leftovers, sync_directory, write_link, write_private
 from trioetcd.pki import CertifiedKey
 
 __all__ = ["replace_pair"]
@@ -49,6 +49,8 @@ def replace_pair(certificate: Path, key: Path, pair: CertifiedKey) -> None:
         _lead(path, store, name)  # does something only where a half of the pair was missing
     for other in _numbers(store) - {before, number}:
         shutil.rmtree(store / str(other))
+    for directory in (store, store.parent):
+        remove_leftovers(directory)
     sync_directory(store)
 
 

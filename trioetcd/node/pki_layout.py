@@ -61,12 +61,13 @@ class Layout:
         return tuple(path for path in paths if path.exists())
 
     def leaves(self) -> tuple[Path, ...]:
-        """Give every certificate with a key beside it that is no CA's."""
+        """Give every certificate that is no CA's, if its key is, or should be, beside it."""
+        own = {path for files in self.members for path in (files.server, files.peer)}
         return tuple(
             path
             for path in certificate_files(self.root)
             if path.suffix == ".crt"
-            and PkiFiles.key_of(path).exists()
+            and (path in own or PkiFiles.key_of(path).exists())
             and pki.inspect(path.read_bytes(), str(path))[0].role != "ca"
         )
 

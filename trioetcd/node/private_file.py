@@ -13,7 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-__all__ = ["alone_in", "make_private_directory", "sync_directory", "write_link", "write_private"]
+__all__ = [
+    "alone_in",
+    "make_private_directory",
+    "remove_leftovers",
+    "sync_directory",
+    "write_link",
+    "write_private",
+]
 
 _OWNER_MODE: Final = 0o600
 _GROUP_READS: Final = 0o040
@@ -65,6 +72,18 @@ def write_link(path: Path, target: str) -> None:
     sync_directory(path.parent)
 
 
+def remove_leftovers(directory: Path) -> None:
+    """Remove what processes that died here meanwhile have left half-written.
+
+    Raises:
+        OSError: the disk does not do it.
+    """
+    for path in directory.glob(".*.new"):
+        process = path.name.split(".")[-2]
+        if process.isdecimal() and not Path("/proc", process).exists():
+            path.unlink(missing_ok=True)
+
+
 def make_private_directory(path: Path) -> None:
     """Make a directory, and those above it, where there is none.
 
@@ -75,9 +94,9 @@ def make_private_directory(path: Path) -> None:
         return
     make_private_directory(path.parent)
     path.mkdir(mode=0o700, exist_ok=True)
-    _, owner = _inherited(path)
-    if owner is not None:
-        os.chown(path, *owner)
+    above = path.parent.stat()
+    if os.geteuid() == 0 and (above.st_uid, above.st_gid) != (0, 0):
+        os.chown(path, above.st_uid, above.st_gid)
 
 
 def sync_directory(path: Path) -> None:

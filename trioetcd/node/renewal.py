@@ -88,7 +88,10 @@ def _due(
     facts = pki.inspect(data, str(path))[0]
     purpose = layout.signer_of(path)
     reason = ""
-    if not pki.key_fits(data, PkiFiles.key_of(path).read_bytes()):
+    key = PkiFiles.key_of(path)
+    if not key.exists():
+        reason = "its key is missing"
+    elif not pki.key_fits(data, key.read_bytes()):
         reason = "its key is not its own"
     elif now >= facts.not_after:
         reason = "it has ended"

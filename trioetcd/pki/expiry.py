@@ -17,7 +17,7 @@ _CRIT: Final = timedelta(days=7)
 _WARN_SHARE: Final = 1 / 4
 _CRIT_SHARE: Final = 1 / 12
 _UNITS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_SPAN: Final = re.compile(r"(\d{1,6})([dhms]?)")
+_SPAN: Final = re.compile(r"([0-9]{1,6})([dhms]?)")
 
 
 class State(IntEnum):

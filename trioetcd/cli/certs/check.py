@@ -209,14 +209,14 @@ def _judge_seen(seen: Seen, own: _Own, limits: Limits, now: datetime) -> _Judged
 
 def _fault(seen: Seen, place: Place, own: _Own) -> str:
     """Say what would keep a client or a peer from using the port; nothing if nothing does."""
+    if seen.alpn not in (PEER_ALPN if place.purpose == "peer" else CLIENT_ALPN):
+        return f"it does not speak as a {place.purpose} port does; is it another one?"
     trust = own.peer_trust if place.purpose == "peer" else own.client_trust
-    if seen.admitted is False:
-        return f"it does not let this certificate in: {seen.reason}"
     if trust is not None and not pki.signer_of(seen.der, trust):
         issuer = seen.certificate.issuer if seen.certificate is not None else ""
         return f"it is signed by {issuer}, which is not among the CAs here"
-    if seen.alpn not in (PEER_ALPN if place.purpose == "peer" else CLIENT_ALPN):
-        return f"it does not speak as a {place.purpose} port does; is it another one?"
+    if seen.admitted is False:
+        return f"it does not let this certificate in: {seen.reason}"
     if not pki.stands_for(seen.der, place.host):
         return f"its certificate does not name {place.host}"
     return ""
