@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from trioetcd import pki
 from trioetcd.cli.certs import certs
 from trioetcd.node import pki_files
 from trioetcd.node.config import parse
 from trioetcd.node.credential_files import credential_files
-from trioetcd.pki import Role
 from trioetcd.transport.credentials import load
 
 
@@ -33,28 +31,6 @@ def test_init_for_one_member_is_what_its_first_start_would_make(tmp_path: Path) 
     assert before == {path: path.read_bytes() for path in before}
 
 
-def test_init_for_several_members_makes_them_trust_each_other(tmp_path: Path) -> None:
-    """Every member's set verifies by the others' CAs; the CAs' keys stay apart from all."""
-    out = tmp_path / "certs"
-    assert certs(["init", "--out", str(out), "n1=10.0.0.1", "n2=10.0.0.2,n2.example"]) == 0
-    assert certs(["init", "--out", str(out), "n3=10.0.0.3"]) == 0
-
-    authority = (out / "n1" / "peer-ca.crt").read_bytes()
-    for name, host in (("n1", "10.0.0.1"), ("n2", "n2.example"), ("n3", "10.0.0.3")):
-        bundle = pki.verify(
-            Role.PEER,
-            chain=(out / name / "peer.crt").read_bytes(),
-            key=(out / name / "peer.key").read_bytes(),
-            issuers=authority,
-            now=datetime.now(UTC),
-        )
-        assert () == pki.uncovered_hosts(bundle, [host, "localhost"])
-        assert name == bundle.common_name
-        assert not (out / name / "peer-ca.key").exists()
-        assert (out / name / "clients" / "root.key").exists()
-    assert (out / "ca" / "peer-ca.key").stat().st_mode & 0o777 == 0o600
-
-
 def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A second init is refused; --force moves the first one aside instead of losing it."""
     out = tmp_path / "pki"
@@ -71,21 +47,6 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert old != (out / "client-ca.key").read_bytes()
 
 
-def test_members_that_are_there_are_not_made_again(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """A name of an earlier run, a name given twice, and the name `ca` are refused."""
-    out = str(tmp_path / "certs")
-    assert certs(["init", "--out", out, "n1=h", "n2=i"]) == 0
-    assert certs(["init", "--out", out, "n3=h", "n2=i"]) == 1
-    assert not (tmp_path / "certs" / "n3").exists()
-    assert certs(["init", "--out", out, "n4=h", "n4=i"]) == 2
-    assert certs(["init", "--out", out, "ca=h"]) == 2
-    assert certs(["init", "--out", out, "../x=h"]) == 1
-    assert "cannot be the name of a file" in capsys.readouterr().err
-
-
 def test_a_profile_sets_lifetimes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Days come from the file; a file that is none is refused."""
     profile = tmp_path / "profile.toml"
@@ -98,44 +59,6 @@ def test_a_profile_sets_lifetimes(tmp_path: Path, capsys: pytest.CaptureFixture[
     profile.write_text("server_days = ")
     assert certs(["init", "--out", str(tmp_path / "x"), "--profile", str(profile)]) == 1
     assert "is no TOML" in capsys.readouterr().err
-
-
-def test_a_client_gets_a_certificate_of_its_own(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """It is the CA's, under the client's name; a second one needs --force."""
-    assert certs(["init", "--out", str(tmp_path / "pki")]) == 0
-    issue = ["issue", "client", "alice", "--data-dir", str(tmp_path)]
-    assert certs(issue) == 0
-    first = (tmp_path / "pki" / "clients" / "alice.crt").read_bytes()
-    bundle = pki.verify(
-        Role.CLIENT,
-        chain=first,
-        key=(tmp_path / "pki" / "clients" / "alice.key").read_bytes(),
-        issuers=(tmp_path / "pki" / "client-ca.crt").read_bytes(),
-        now=datetime.now(UTC),
-    )
-
-    assert bundle.common_name == "alice"
-    assert certs(issue) == 1
-    assert "nothing was changed" in capsys.readouterr().err
-    assert certs([*issue, "--force"]) == 0
-    assert first != (tmp_path / "pki" / "clients" / "alice.crt").read_bytes()
-
-
-def test_a_client_is_made_where_the_key_is(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """In a directory of `init` the CA's key is found beside it; without it there is a sentence."""
-    out = tmp_path / "certs"
-    assert certs(["init", "--out", str(out), "n1=h", "n2=i"]) == 0
-    assert certs(["issue", "client", "joe", "--data-dir", str(out / "n1")]) == 0
-    assert (out / "n1" / "clients" / "joe.crt").exists()
-    (out / "ca" / "client-ca.key").unlink()
-    assert certs(["issue", "client", "jim", "--data-dir", str(out / "n1")]) == 1
-    assert "is not here to sign with" in capsys.readouterr().err
 
 
 def test_env_can_be_evaluated_by_a_shell(

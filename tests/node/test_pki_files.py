@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trioetcd import pki
-from trioetcd.node import pki_files
+from trioetcd.node import pki_files, pki_index
 from trioetcd.node.pki_files import PkiFiles
 from trioetcd.pki import PkiError, Profile, Role
 
@@ -25,6 +25,8 @@ EVERYTHING = {
     "clients/root.crt",
     "clients/root.key",
     "client-crl.pem",
+    "peer-ca.index.json",
+    "client-ca.index.json",
 }
 
 
@@ -95,7 +97,9 @@ def test_leaves_are_renewed_after_two_thirds_of_their_life(tmp_path: Path) -> No
     said = ensure(path, days=250)
     changed = {name for name, data in contents(path).items() if data != before[name]}
 
-    assert {name for name in EVERYTHING if "ca" not in name and "crl" not in name} == changed
+    kept = {f"{who}-ca.{suffix}" for who in ("peer", "client") for suffix in ("crt", "key")}
+
+    assert EVERYTHING - kept - {"client-crl.pem"} == changed
     assert len(said) == 3
     assert all(sentence.startswith("renewed ") for sentence in said)
 
@@ -171,7 +175,8 @@ def test_only_what_is_wanted_is_made(tmp_path: Path) -> None:
     path = tmp_path / "pki"
     pki_files.ensure(path, name="m", hosts=(), now=NOW, profile=Profile(), client=False)
 
-    assert {"peer-ca.crt", "peer-ca.key", "peer.crt", "peer.key"} == set(contents(path))
+    made = {"peer-ca.crt", "peer-ca.key", "peer-ca.index.json", "peer.crt", "peer.key"}
+    assert made == set(contents(path))
     ensure(path)
     assert EVERYTHING == set(contents(path))
 
@@ -208,3 +213,41 @@ def test_a_file_is_written_wholly_or_not_at_all(tmp_path: Path) -> None:
         pki_files.write_private(target, b"data")
 
     assert [target] == list(tmp_path.iterdir())
+
+
+def test_what_a_member_makes_is_noted_for_its_revocation(tmp_path: Path) -> None:
+    """First certificates and renewed ones stand in the index: a stolen old one can be revoked."""
+    path = tmp_path / "pki"
+    ensure(path)
+    ensure(path, days=250)
+    rows = pki_index.read(path / "client-ca.crt").issued
+
+    assert ["server", "client", "server", "client"] == [row.role for row in rows]
+    assert len({row.serial for row in rows}) == 4
+    assert [("m1", "peer")] * 2 == [
+        (row.name, row.role) for row in pki_index.read(path / "peer-ca.crt").issued
+    ]
+
+
+def test_a_list_that_is_due_is_made_anew(tmp_path: Path) -> None:
+    """While the CA's key is here the member keeps its list fresh, with everything on it."""
+    path = tmp_path / "pki"
+    ensure(path)
+    authority = path / "client-ca.crt"
+    signer = pki_files.load_authority(authority)
+    assert signer is not None
+    root = pki_index.read(authority).issued[-1]
+    pki_index.revoke(authority, signer, [root], reason="superseded", now=NOW, days=30)
+
+    assert () == ensure(path, days=20)
+    assert (f"renewed {path / 'client-crl.pem'}, since a newer one was due",) == ensure(
+        path, days=25
+    )
+    lists = pki.verify_lists(
+        (path / "client-crl.pem").read_bytes(),
+        trust=authority.read_bytes(),
+        now=NOW + timedelta(days=25),
+        what="the list",
+    )
+    assert {root.serial: NOW} == lists.lists[0].serials
+    assert NOW + timedelta(days=55) == lists.next_update

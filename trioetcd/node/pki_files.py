@@ -7,6 +7,7 @@
     server.crt  server.key          the client listener
     peer.crt  peer.key              this member among its peers
     clients/root.crt  clients/root.key
+    peer-ca.index.json  client-ca.index.json    what the CAs have issued and revoked
     client-crl.pem                  revoked clients
     endpoints                       where clients find the member; written at its start
 
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Final
 
 from trioetcd import pki
+from trioetcd.node import pki_index
 from trioetcd.node.pair_files import replace_pair
 from trioetcd.node.private_file import sync_directory, write_private
 from trioetcd.pki import CertifiedKey, PkiError, Profile, Role
@@ -225,9 +227,20 @@ def _fill(files: PkiFiles, wanted: _Wanted) -> list[str]:
         said += _ensure_leaf(Role.SERVER, files.client_ca, files.server, wanted)
         said += _ensure_leaf(Role.CLIENT, files.client_ca, files.client(ROOT), wanted)
         client_ca = load_authority(files.client_ca)
-        if client_ca is not None and not files.client_crl.exists():
-            write_private(files.client_crl, pki.revocation_list(client_ca, now=wanted.now))
+        if client_ca is not None:
+            said += _ensure_list(files.client_ca, client_ca, files.client_crl, wanted.now)
     return said
+
+
+def _ensure_list(authority: Path, signer: CertifiedKey, path: Path, now: datetime) -> list[str]:
+    """Make the CA's list of revoked certificates, or make it anew when that is due."""
+    if not path.exists():
+        pki_index.publish(authority, signer, now=now, days=None)
+        return []
+    if not pki_index.list_is_due(authority, now):
+        return []
+    pki_index.publish(authority, signer, now=now, days=pki.LIST_DAYS)
+    return [f"renewed {path}, since a newer one was due"]
 
 
 def _ensure_authority(purpose: str, authority: Path, leaf: Path, wanted: _Wanted) -> list[str]:
@@ -263,7 +276,9 @@ def _ensure_leaf(role: Role, authority: Path, leaf: Path, wanted: _Wanted) -> li
         return [f"{leaf} {reason}, but the key of {authority} is not here to renew it"]
     now, profile = wanted.now, wanted.profile
     if not leaf.exists():
-        save_pair(leaf, pki.issue(signer, role, name, hosts=hosts, now=now, profile=profile))
+        made = pki.issue(signer, role, name, hosts=hosts, now=now, profile=profile)
+        pki_index.note(authority, role, [made.certificate])
+        save_pair(leaf, made)
         return [f"made {leaf}"]
     try:
         pair = pki.renew(signer, role, leaf.read_bytes(), hosts=hosts, now=now, profile=profile)
@@ -272,6 +287,7 @@ def _ensure_leaf(role: Role, authority: Path, leaf: Path, wanted: _Wanted) -> li
             f"{leaf} cannot be renewed: {error}; put it back, or move it and its key away to have "
             f"new ones made"
         ) from None
+    pki_index.note(authority, role, [pair.certificate])
     save_pair(leaf, pair)
     return [f"renewed {leaf}, since it {reason}"]
 

@@ -17,13 +17,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from trioetcd import pki
-from trioetcd.node import pki_files
-from trioetcd.node.pki_files import write_private
+from trioetcd.node.private_file import write_private
 from trioetcd.pki import CertifiedKey, Index, Issued, Role
 
-__all__ = ["AuthorityFiles", "note", "publish", "read", "revoke"]
+__all__ = ["AuthorityFiles", "list_is_due", "note", "publish", "read", "revoke"]
+
+_SHARE_LEFT: Final = 0.25
+"""A list is due for renewal when so much of its time is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ def revoke(
     *,
     reason: str,
     now: datetime,
-    days: int,
+    days: int | None,
 ) -> bytes:
     """Revoke certificates, write the CA's new list, and give it.
 
@@ -100,7 +103,7 @@ def revoke(
         entries: which certificates.
         reason: why, as RFC 5280 calls it.
         now: the time.
-        days: until a newer list is due.
+        days: until a newer list is due; None for as long as the CA lasts.
 
     Raises:
         PkiError: the index is damaged, or the CA may sign no lists.
@@ -113,8 +116,10 @@ def revoke(
         return _sign(authority, signer, index, now=now, days=days)
 
 
-def publish(authority: Path, signer: CertifiedKey, *, now: datetime, days: int) -> bytes:
+def publish(authority: Path, signer: CertifiedKey, *, now: datetime, days: int | None) -> bytes:
     """Write the CA's list anew, with a later date, and give it.
+
+    A first list, which revokes nobody, may last as long as the CA (`days` is None).
 
     Raises:
         PkiError: the index is damaged, or the CA may sign no lists.
@@ -123,13 +128,28 @@ def publish(authority: Path, signer: CertifiedKey, *, now: datetime, days: int) 
     return revoke(authority, signer, (), reason="", now=now, days=days)
 
 
+def list_is_due(authority: Path, now: datetime) -> bool:
+    """Say whether a CA's list is outdated, or soon will be.
+
+    Raises:
+        PkiError: the list is damaged.
+        OSError: it cannot be read.
+    """
+    path = AuthorityFiles(authority).revocation_list
+    return any(
+        each.next_update is not None
+        and now >= each.next_update - (each.next_update - each.this_update) * _SHARE_LEFT
+        for each in pki.describe_lists(path.read_bytes(), str(path))
+    )
+
+
 def _sign(
     authority: Path,
     signer: CertifiedKey,
     index: Index,
     *,
     now: datetime,
-    days: int,
+    days: int | None,
 ) -> bytes:
     made = b""
     for each in (signer, *_replaced(authority, signer)):
@@ -145,9 +165,11 @@ def _sign(
 def _replaced(authority: Path, signer: CertifiedKey) -> Iterator[CertifiedKey]:
     """Give the other CA while one is replaced (`trioetcd.node.rotation`): its lists go on."""
     for side in ("old", "new"):
-        pair = pki_files.load_authority(authority.with_name(f"{authority.stem}.{side}.crt"))
-        if pair is not None and pair.key != signer.key:
-            yield pair
+        path = authority.with_name(f"{authority.stem}.{side}.crt")
+        key = path.with_suffix(".key")
+        if path.exists() and key.exists() and key.read_bytes() != signer.key:
+            signs = key.read_bytes()
+            yield CertifiedKey(pki.signer_first(path.read_bytes(), signs), signs)
 
 
 def _write(authority: Path, index: Index) -> None:

@@ -59,7 +59,7 @@ def sign_list(
     index: Index,
     *,
     now: datetime,
-    days: int = LIST_DAYS,
+    days: int | None = LIST_DAYS,
 ) -> tuple[bytes, Index]:
     """Make the list (PEM) of what the index says was revoked of this CA.
 
@@ -67,7 +67,7 @@ def sign_list(
         authority: the CA with its key.
         index: what it issued; rows of other CAs are left out.
         now: the time.
-        days: until a newer list is due; never after the CA's end.
+        days: until a newer list is due; never after the CA's end, None for that.
 
     Returns:
         The list, and the index with the list's number.
@@ -83,7 +83,9 @@ def sign_list(
         for row in index.issued
         if row.authority == mark and row.revoked is not None
     ]
-    due = min(now + timedelta(days=days), issuer.not_valid_after_utc)
+    due = issuer.not_valid_after_utc
+    if days is not None:
+        due = min(now + timedelta(days=days), due)
     return _sign(authority, revoked, number, due, now), replace(index, crl_number=number)
 
 

@@ -16,9 +16,6 @@ from trioetcd.pki import LIST_DAYS, Index, PkiError, Role
 
 __all__ = ["crl", "distribute", "list_days_option", "say_where"]
 
-_SHORT_SHARE = 0.25
-"""Below this share of its time a list is said to be due."""
-
 list_days_option = click.option(
     "--list-days",
     "days",
@@ -128,9 +125,7 @@ def _due(each: pki.ListReport | pki.Crl, now: datetime) -> str:
     when = f"{each.next_update:%Y-%m-%d}"
     if now >= each.next_update:
         return f"outdated since {when}: `trioetcd certs crl renew`"
-    share = (each.next_update - now) / (each.next_update - each.this_update)
-    hint = ", soon: `trioetcd certs crl renew`" if share < _SHORT_SHARE else ""
-    return f"a newer one is due on {when}{hint}"
+    return f"a newer one is due on {when}"
 
 
 def _lists(place: Place) -> list[Path]:

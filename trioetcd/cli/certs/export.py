@@ -26,7 +26,8 @@ __all__ = ["export"]
 def export() -> None:
     """Export a client's certificate for other programs.
 
-    Certificate, key and CA come together, in the form that the others take. What comes out holds the key: treat it like the key.
+    Certificate, key and CA come together, in the form that the others take. What comes out holds
+    the key: treat it like the key.
     """
 
 

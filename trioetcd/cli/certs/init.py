@@ -102,9 +102,7 @@ class _Plan:
 def _move_aside(out: Path, now: datetime) -> None:
     if not out.exists():
         return
-    data = [path.parent for path in out.glob("*/*/LOCK")] + [
-        path.parent for path in out.glob("*/*/CURRENT")
-    ]
+    data = sorted(path.parent for path in out.rglob("LOCK"))  # every data directory has one
     if data:
         raise PkiError(f"{data[0]} holds a member's data; move it yourself if it may go")
     aside = out.with_name(f"{out.name}.before-{now:%Y%m%dT%H%M%S}")
@@ -120,13 +118,6 @@ def _init_own(out: Path, member: Member | None, profile: Profile, now: datetime)
         out.rmdir()  # empty; the whole set appears by a rename
     name, hosts = (member.name, member.hosts) if member else ("default", ())
     pki_files.ensure(out, name=name, hosts=hosts, now=now, profile=profile)
-    files = PkiFiles(out)
-    for role, authority, leaf in (
-        (Role.PEER, files.peer_ca, files.peer),
-        (Role.SERVER, files.client_ca, files.server),
-        (Role.CLIENT, files.client_ca, files.client(pki_files.ROOT)),
-    ):
-        pki_index.note(authority, role, [leaf.read_bytes()])
     print_tree(out)
     warn_of_near_keys(find_place(out))
     start = ["trioetcd", f"--name={name}", f"--data-dir={out.parent}"]
@@ -174,9 +165,7 @@ def _authority(path: Path, role: Role, plan: _Plan) -> CertifiedKey:
         role.value, now=plan.now, profile=plan.profile, cluster=plan.cluster
     )
     pki_files.save_pair(path, made)
-    pki_files.write_private(
-        AuthorityFiles(path).revocation_list, pki.revocation_list(made, now=plan.now)
-    )
+    pki_index.publish(path, made, now=plan.now, days=None)
     return made
 
 

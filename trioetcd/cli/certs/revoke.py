@@ -50,9 +50,9 @@ def revoke(
 ) -> None:
     """Revoke certificates: by name, serial or file.
 
-    By NAME every one is revoked that is still good. The CA's revocation list is made anew, and copied to the members' directories that are here.
-    Members that run with it end the connections of who is revoked. It cannot be taken back: give
-    NAME a new certificate instead, by `certs issue`.
+    By NAME every one is revoked that is still good. The CA's revocation list is made anew, and
+    copied to the members' directories that are here. Members that run with it end the connections
+    of who is revoked. It cannot be taken back: give NAME a new certificate by `certs issue`.
 
     \b
     trioetcd certs revoke alice --reason key-compromise --data-dir certs

@@ -69,7 +69,8 @@ def show(sources: tuple[str, ...], *, chain: bool, pem: bool) -> None:
 def fingerprint(sources: tuple[str, ...]) -> None:
     """Print the SHA-256 fingerprints of certificates.
 
-    They look as openssl prints them. Compare the fingerprint of a CA by another way than the one it came by.
+    They look as openssl prints them. Compare the fingerprint of a CA by another way than the one
+    it came by.
     """
     for source in sources:
         click.echo(f"{pki.fingerprint(read_source(source)[0])}  {source}")

@@ -40,9 +40,9 @@ def verify(
 ) -> None:
     """Check a certificate from every side.
 
-    Dates, strength, chain, usages, key, names and revocation: what is given is checked. Of a file in a directory that `certs init` or a member made, CA, key,
-    role and revocation list are found by themselves. The exit code is 0 if everything is well and
-    1 if anything is not.
+    Dates, strength, chain, usages, key, names and revocation: what is given is checked. Of
+    a file in a directory that `certs init` or a member made, CA, key, role and revocation list
+    are found by themselves. The exit code is 0 if everything is well, and 1 if anything is not.
 
     \b
     trioetcd certs verify certs/n1/server.crt --host 10.0.0.1
