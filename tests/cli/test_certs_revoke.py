@@ -135,7 +135,7 @@ def test_a_certificate_that_nobody_noted_is_revoked_by_its_file(tmp_path: Path) 
     assert run("init", "--out", tmp_path / "pki") == 0
     assert run("issue", "client", "old", "--data-dir", tmp_path) == 0
     (tmp_path / "pki" / "client-ca.index.json").unlink()
-    assert run("revoke", "old", "--data-dir", tmp_path) == 0
+    assert run("revoke", "old", "--role", "client", "--data-dir", tmp_path) == 0
 
     assert [serial_of(tmp_path / "pki" / "clients" / "old.crt")] == list(
         lists(tmp_path / "pki").lists[0].serials
@@ -223,3 +223,30 @@ def test_roles_are_noted(out: Path) -> None:
         ("root", Role.CLIENT),
         ("alice", Role.CLIENT),
     ] == [(row.name, Role(row.role)) for row in rows]
+
+
+def test_what_an_earlier_authority_signed_is_not_revoked_in_vain(
+    out: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """While an old CA is still trusted its certificates need its key; a list is not made without.
+
+    Once it is trusted no more they count no more, and only the new ones are revoked.
+    """
+    authority = out / "ca" / "client-ca.crt"
+    old = pki_files.load_authority(authority)
+    assert old is not None
+    new = pki.create_authority("client", now=datetime.now(UTC), profile=pki.Profile())
+    authority.write_bytes(new.certificate + old.certificate)
+    authority.with_suffix(".key").write_bytes(new.key)
+    before = (out / "n1" / "client-crl.pem").read_bytes()
+    assert run("revoke", "alice", "--data-dir", out) == 1
+    assert "only that CA's key can revoke it" in capsys.readouterr().err
+    assert before == (out / "n1" / "client-crl.pem").read_bytes()
+
+    assert run("issue", "client", "alice", "--data-dir", out, "--force") == 0
+    authority.write_bytes(new.certificate)
+    assert run("revoke", "alice", "--data-dir", out) == 0
+    copies = (out / "n1" / "client-crl.pem").read_bytes()
+    lists = pki.verify_lists(copies, trust=new.certificate, now=datetime.now(UTC), what="it")
+    assert [serial_of(out / "clients" / "alice.crt")] == list(lists.lists[0].serials)

@@ -21,7 +21,7 @@ from typing import Final
 
 from trioetcd import pki
 from trioetcd.node.private_file import write_private
-from trioetcd.pki import CertifiedKey, Index, Issued, Role
+from trioetcd.pki import CertifiedKey, Index, Issued, PkiError, Role
 
 __all__ = ["AuthorityFiles", "list_is_due", "note", "publish", "read", "revoke"]
 
@@ -106,9 +106,18 @@ def revoke(
         days: until a newer list is due; None for as long as the CA lasts.
 
     Raises:
-        PkiError: the index is damaged, or the CA may sign no lists.
+        PkiError: the index is damaged, the CA may sign no lists, or has not signed one of them.
         OSError: the disk does not do it.
     """
+    signing = (signer, *_replaced(authority, signer))
+    marks = {pki.marks_of(each.certificate)[0] for each in signing}
+    for entry in entries:
+        if entry.authority not in marks:
+            raise PkiError(
+                f"{entry.role} {entry.name}, serial {entry.serial:x}, was signed by the CA before "
+                f"this one, and only that CA's key can revoke it: name both with --ca and "
+                f"--ca-key, or finish the change of CAs, after which it counts no more"
+            )
     with _locked(authority):
         index = read(authority)
         for entry in entries:

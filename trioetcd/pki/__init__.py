@@ -17,7 +17,7 @@ from trioetcd.pki.crl import NO_LISTS, Crl, CrlSet, read_lists, verify_lists
 from trioetcd.pki.expiry import Limits, State, read_span, words_left
 from trioetcd.pki.export import export_pkcs12
 from trioetcd.pki.identity import Identity, identity_of, may_be_peer
-from trioetcd.pki.index import Index, Issued, entry_of, read_index, write_index
+from trioetcd.pki.index import Index, Issued, entry_of, marks_of, read_index, write_index
 from trioetcd.pki.inspection import (
     Facts,
     ListFacts,
@@ -92,6 +92,7 @@ __all__ = [
     "join_trust",
     "key_fits",
     "mark_of",
+    "marks_of",
     "may_be_peer",
     "read_index",
     "read_lists",

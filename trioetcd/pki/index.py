@@ -14,11 +14,11 @@ from typing import Final
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
-from trioetcd.pki.chain import authority_mark
+from trioetcd.pki.chain import authority_mark, signed_by
 from trioetcd.pki.pem import read_certificates
 from trioetcd.pki.profile import PkiError, Role
 
-__all__ = ["Index", "Issued", "entry_of", "read_index", "write_index"]
+__all__ = ["Index", "Issued", "entry_of", "marks_of", "read_index", "write_index"]
 
 _VERSION: Final = 1
 
@@ -92,16 +92,18 @@ def entry_of(certificate: bytes, role: Role | None, *, authority: bytes) -> Issu
     Args:
         certificate: PEM.
         role: what it is for, if that is known.
-        authority: PEM of the CA that signed it.
+        authority: PEM of the CAs of which one has signed it.
 
     Raises:
-        PkiError: one of them cannot be read.
+        PkiError: one of them cannot be read, or none has signed it.
     """
     leaf = read_certificates(certificate, "the certificate")[0]
-    issuer = read_certificates(authority, "the CA")[0]
+    signers = [each for each in read_certificates(authority, "the CA") if signed_by(leaf, each)]
+    if not signers:
+        raise PkiError(f"{leaf.subject.rfc4514_string()} was not signed by this CA")
     names = leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return Issued(
-        authority_mark(issuer).hex(),
+        authority_mark(signers[0]).hex(),
         leaf.serial_number,
         str(names[0].value) if names else "",
         role.value if role else "",
@@ -109,6 +111,15 @@ def entry_of(certificate: bytes, role: Role | None, *, authority: bytes) -> Issu
         leaf.not_valid_after_utc,
         leaf.fingerprint(hashes.SHA256()).hex(),
     )
+
+
+def marks_of(authorities: bytes) -> tuple[str, ...]:
+    """Give the mark of each CA in a PEM file, in order, as rows name them.
+
+    Raises:
+        PkiError: there is none, or one cannot be read.
+    """
+    return tuple(authority_mark(each).hex() for each in read_certificates(authorities, "the CA"))
 
 
 def read_index(data: bytes, what: str) -> Index:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from trioetcd import pki
 from trioetcd.node import pki_files
 from trioetcd.node.pki_files import PkiFiles
 from trioetcd.pki import CertifiedKey, PkiError, Role
@@ -101,7 +102,8 @@ def find_signer(
     """
     path = authority or find_place(data_dir).authority(role)
     if key is not None:
-        return Signer(path, CertifiedKey(path.read_bytes(), key.read_bytes()))
+        signs = key.read_bytes()
+        return Signer(path, CertifiedKey(pki.signer_first(path.read_bytes(), signs), signs))
     pair = pki_files.load_authority(path) if path.exists() else None
     if pair is None:
         raise PkiError(

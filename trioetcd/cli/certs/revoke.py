@@ -74,7 +74,7 @@ def revoke(
     now = datetime.now(UTC)
     _check_found(found, name or serial or str(certificate), now)
     for path, entries in found.items():
-        good = [entry for entry in entries if entry.revoked is None]
+        good = [entry for entry in entries if entry.revoked is None and entry.not_after > now]
         if good:
             signed_by = Role.PEER if place and path == place.authorities.peer_ca else Role.CLIENT
             signer = find_signer(signed_by, data_dir, path, authority_key)
@@ -94,14 +94,13 @@ def _authorities(place: Place | None) -> list[Path]:
 
 
 def _by_certificate(authority: Path, certificate: Path) -> list[Issued]:
-    issuer = authority.read_bytes()
     data = certificate.read_bytes()
-    checks = pki.check_certificate(
-        data, role=None, key=None, issuers=issuer, hosts=(), now=datetime.now(UTC)
-    )
-    if not all(check.passed for check in checks if check.subject == "chain"):
-        return []
-    entry = pki.entry_of(data, None, authority=issuer)
+    usage = pki.inspect(data, str(certificate))[0].role
+    role = Role(usage) if usage in {each.value for each in Role} else None
+    try:
+        entry = pki.entry_of(data, role, authority=authority.read_bytes())
+    except PkiError:
+        return []  # another CA's
     return [pki_index.read(authority).find(entry.authority, entry.serial) or entry]
 
 
@@ -114,14 +113,18 @@ def _by_serial(authority: Path, serial: str) -> list[Issued]:
 
 
 def _by_name(authority: Path, name: str, place: Place | None) -> list[Issued]:
-    """Give what the index has of that name, and the client's file where that is not noted."""
-    rows = [row for row in pki_index.read(authority).issued if row.name == name]
+    """Give what the index has of that name, and the client's file where that is not noted.
+
+    What was signed by CAs that are trusted no more counts no more, and is left out.
+    """
+    trusted = pki.marks_of(authority.read_bytes())
+    index = pki_index.read(authority)
+    rows = [row for row in index.issued if row.name == name and row.authority in trusted]
     if place is None or authority != place.authorities.client_ca:
         return rows
     path = place.files.client(name)
     if path.exists():
-        entry = pki.entry_of(path.read_bytes(), Role.CLIENT, authority=authority.read_bytes())
-        rows += [] if any(row.serial == entry.serial for row in rows) else [entry]
+        rows += [row for row in _by_certificate(authority, path) if row not in rows]
     return rows
 
 
