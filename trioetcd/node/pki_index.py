@@ -110,7 +110,7 @@ def revoke(
         OSError: the disk does not do it.
     """
     signing = (signer, *_replaced(authority, signer))
-    marks = {pki.marks_of(each.certificate)[0] for each in signing}
+    marks = {pki.mark_of(each.certificate) for each in signing}
     for entry in entries:
         if entry.authority not in marks:
             raise PkiError(
