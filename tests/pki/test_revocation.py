@@ -11,7 +11,7 @@ from cryptography import x509
 
 from tests.pki.material import NOW, plain
 from trioetcd import pki
-from trioetcd.pki import CertifiedKey, Index, PkiError, Profile, Reason, Role
+from trioetcd.pki import CertifiedKey, Index, PkiError, Profile, RevocationReason, Role
 
 CA = pki.create_authority("client", now=NOW, profile=Profile())
 OTHER = pki.create_authority("client", now=NOW, profile=Profile())
@@ -39,8 +39,8 @@ def test_a_list_names_what_was_revoked_of_its_own_authority() -> None:
     index = Index()
     for entry in (alice, bob, foreign):
         index = index.with_issued(entry)
-    index = index.with_revoked(bob, now=NOW, reason=Reason.KEY_COMPROMISE.value)
-    index = index.with_revoked(foreign, now=NOW, reason=Reason.UNSPECIFIED.value)
+    index = index.with_revoked(bob, now=NOW, reason=RevocationReason.KEY_COMPROMISE.value)
+    index = index.with_revoked(foreign, now=NOW, reason=RevocationReason.UNSPECIFIED.value)
     made, index = pki.sign_list(CA, index, now=NOW)
     lists = pki.verify_lists(made, trust=CA.certificate, now=NOW, what="the list")
 
@@ -90,8 +90,10 @@ def test_an_authority_that_may_sign_no_lists_signs_none() -> None:
     assert pki.sign_list(plain("plain", authority=True), Index(), now=NOW)
 
 
-@pytest.mark.parametrize("reason", Reason)
-def test_openssl_reads_the_list_and_refuses_the_revoked(tmp_path: Path, reason: Reason) -> None:
+@pytest.mark.parametrize("reason", RevocationReason)
+def test_openssl_reads_the_list_and_refuses_the_revoked(
+    tmp_path: Path, reason: RevocationReason
+) -> None:
     """Openssl verifies the signature, prints number and reason, and refuses the certificate."""
     made = pki.issue(CA, Role.CLIENT, "eve", now=NOW, profile=Profile())
     good = pki.issue(CA, Role.CLIENT, "alice", now=NOW, profile=Profile())
@@ -118,6 +120,6 @@ def test_openssl_reads_the_list_and_refuses_the_revoked(tmp_path: Path, reason: 
 
     assert "verify OK" in told.stderr
     assert f"{index.crl_number:X}" in told.stdout or str(index.crl_number) in told.stdout
-    assert (reason is not Reason.UNSPECIFIED) == ("Reason Code" in told.stdout)
+    assert (reason is not RevocationReason.UNSPECIFIED) == ("Reason Code" in told.stdout)
     assert "certificate revoked" in refused.stdout + refused.stderr
     assert openssl(*check, "-CAfile", "ca.crt", "alice.crt").returncode == 0

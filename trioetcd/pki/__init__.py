@@ -50,7 +50,7 @@ from trioetcd.pki.request import (
     read_request,
     sign_request,
 )
-from trioetcd.pki.revocation import LIST_DAYS, Reason, revocation_list, sign_list
+from trioetcd.pki.revocation import LIST_DAYS, RevocationReason, revocation_list, sign_list
 
 __all__ = [
     "CLUSTER",
@@ -71,7 +71,7 @@ __all__ = [
     "ListReport",
     "PkiError",
     "Profile",
-    "Reason",
+    "RevocationReason",
     "Role",
     "SigningRequest",
     "State",

@@ -21,13 +21,13 @@ from trioetcd.pki.index import Index
 from trioetcd.pki.key import signing_hash
 from trioetcd.pki.profile import BACKDATE, PkiError
 
-__all__ = ["LIST_DAYS", "Reason", "revocation_list", "sign_list"]
+__all__ = ["LIST_DAYS", "RevocationReason", "revocation_list", "sign_list"]
 
 LIST_DAYS: Final = 30
 """Days until a newer list is due."""
 
 
-class Reason(Enum):
+class RevocationReason(Enum):
     """Why a certificate is revoked; the value is RFC 5280's name of it."""
 
     UNSPECIFIED = "unspecified"
@@ -36,6 +36,9 @@ class Reason(Enum):
     SUPERSEDED = "superseded"
     CESSATION_OF_OPERATION = "cessationOfOperation"
     PRIVILEGE_WITHDRAWN = "privilegeWithdrawn"
+
+
+_UNTOLD: Final = RevocationReason.UNSPECIFIED.value
 
 
 def revocation_list(
@@ -50,7 +53,7 @@ def revocation_list(
         PkiError: the CA cannot be read, or may sign no lists.
     """
     issuer, _ = read_authority(authority, now)
-    revoked = [_entry(serial, now, Reason.UNSPECIFIED.value) for serial in serials]
+    revoked = [_entry(serial, now, _UNTOLD) for serial in serials]
     return _sign(authority, revoked, int(now.timestamp()), issuer.not_valid_after_utc, now)
 
 
@@ -124,18 +127,18 @@ def _may_sign_lists(issuer: x509.Certificate) -> bool:
 
 def _entry(serial: int, since: datetime, reason: str) -> x509.RevokedCertificate:
     builder = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(since)
-    if reason not in {"", Reason.UNSPECIFIED.value}:  # RFC 5280, 5.3.1: unspecified is left out
+    if reason not in {"", _UNTOLD}:  # RFC 5280, 5.3.1: unspecified is left out
         builder = builder.add_extension(x509.CRLReason(_flag(reason)), critical=False)
     return builder.build()
 
 
 def _flag(reason: str) -> x509.ReasonFlags:
     flags = {
-        Reason.KEY_COMPROMISE.value: x509.ReasonFlags.key_compromise,
-        Reason.AFFILIATION_CHANGED.value: x509.ReasonFlags.affiliation_changed,
-        Reason.SUPERSEDED.value: x509.ReasonFlags.superseded,
-        Reason.CESSATION_OF_OPERATION.value: x509.ReasonFlags.cessation_of_operation,
-        Reason.PRIVILEGE_WITHDRAWN.value: x509.ReasonFlags.privilege_withdrawn,
+        RevocationReason.KEY_COMPROMISE.value: x509.ReasonFlags.key_compromise,
+        RevocationReason.AFFILIATION_CHANGED.value: x509.ReasonFlags.affiliation_changed,
+        RevocationReason.SUPERSEDED.value: x509.ReasonFlags.superseded,
+        RevocationReason.CESSATION_OF_OPERATION.value: x509.ReasonFlags.cessation_of_operation,
+        RevocationReason.PRIVILEGE_WITHDRAWN.value: x509.ReasonFlags.privilege_withdrawn,
     }
     if reason not in flags:
         raise PkiError(f"the index has the reason {reason!r}, which is none of {sorted(flags)}")

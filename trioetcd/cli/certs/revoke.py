@@ -15,11 +15,13 @@ from trioetcd.cli.certs.crl import distribute, list_days_option, say_where
 from trioetcd.cli.certs.option import FILE, ROLE, authority_options, data_dir_option
 from trioetcd.cli.certs.place import Place, find_place, find_signer
 from trioetcd.node import pki_index
-from trioetcd.pki import Issued, PkiError, Reason, Role
+from trioetcd.pki import Issued, PkiError, RevocationReason, Role
 
 __all__ = ["revoke"]
 
-_REASONS: Final = {re.sub(r"(?=[A-Z])", "-", each.value).lower(): each.value for each in Reason}
+_REASONS: Final = {
+    re.sub(r"(?=[A-Z])", "-", each.value).lower(): each.value for each in RevocationReason
+}
 
 
 @click.command("revoke")
