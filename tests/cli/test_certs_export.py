@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.certificates import openssl, run, start
+from tests.cli.certificates import ROOT, openssl, run, start
 
 
 @pytest.fixture
@@ -46,6 +49,68 @@ def test_a_password_is_not_taken_from_nowhere(
     done = start(*words, cwd=tmp_path)
     assert "holds no password in its first line" in done.stderr
     assert not (tmp_path / "root.p12").exists()
+
+
+@pytest.mark.parametrize(
+    ("second", "code"),
+    [("correct horse\n", 0), ("slip\n", 130)],
+)
+def test_a_password_is_asked_for_twice_and_not_shown(
+    out: Path,
+    tmp_path: Path,
+    second: str,
+    code: int,
+) -> None:
+    """Typed on a terminal it opens the file; two that differ are asked for again."""
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "trioetcd", "certs", "export", "p12", "root", "--data-dir", out],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        stdin=theirs,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # else the password would be asked for on the terminal of the run
+    ) as process:
+        os.close(theirs)
+        told = b""
+        assert process.stderr is not None
+        for typed in ("correct horse\n", second, *(["\x04"] if code else [])):
+            piece = b""
+            while not piece.endswith(b": "):  # what is typed before the question is thrown away
+                read = os.read(process.stderr.fileno(), 1000)
+                assert read, told + piece
+                piece += read
+            told += piece
+            os.write(ours, typed.encode())
+        told += process.stderr.read()
+    os.close(ours)
+
+    assert (code, (tmp_path / "root.p12").exists()) == (process.returncode, code == 0), told
+    assert b"correct" not in told
+    if code == 0:
+        ask = ("pkcs12", "-in", "root.p12", "-nokeys", "-passin", "pass:correct horse")
+        assert openssl(*ask, cwd=tmp_path).returncode == 0
+
+
+def test_a_key_is_not_printed_on_a_screen(out: Path, tmp_path: Path) -> None:
+    """A secret goes into a pipe or a file, never to a terminal."""
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trioetcd", "certs", "export", "k8s-secret", "root", "--data-dir",
+         out],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(theirs)
+    _, told = process.communicate()
+    os.close(ours)
+
+    assert 1 == process.returncode
+    assert b"use a pipe, or --out FILE" in told
 
 
 def test_a_bundle_is_key_certificate_and_authority(out: Path, tmp_path: Path) -> None:

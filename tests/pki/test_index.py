@@ -99,3 +99,41 @@ def test_a_later_version_is_told_from_damage() -> None:
         pki.read_index(b'{"version": 2}', "the index")
     with pytest.raises(PkiError, match="is damaged"):
         pki.read_index(b'{"version": 1}', "the index")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("serial", "-5"),
+        ("name", 5),
+        ("name", "\ud800"),
+        ("not_after", "2030-01-01T00:00:00"),
+        ("revoked", "yesterday"),
+    ],
+)
+def test_a_wrong_field_is_damage(field: str, value: object) -> None:
+    """Negative serials, no text, half a character, a time without its zone: each is noticed."""
+    document = json.loads(pki.write_index(Index(1, (row("alice"),))))
+    document["issued"][0][field] = value
+    with pytest.raises(PkiError, match="is damaged"):
+        pki.read_index(json.dumps(document).encode(), "the index")
+
+
+@pytest.mark.parametrize("number", [-1, True, "5", None, 1.5])
+def test_a_lists_number_is_whole(number: object) -> None:
+    """Anything but a whole number from nothing on is damage."""
+    text = json.dumps({"version": 1, "crl_number": number, "issued": []})
+    with pytest.raises(PkiError, match="is damaged"):
+        pki.read_index(text.encode(), "the index")
+
+
+def test_a_row_needs_the_authority_that_signed() -> None:
+    """No row is made for a certificate of another CA; of several CAs the right one is named."""
+    other = pki.create_authority("client", now=NOW, profile=Profile())
+    leaf = plain("alice", issuer=CA)
+    with pytest.raises(PkiError, match="was not signed by this CA"):
+        pki.entry_of(leaf.certificate, None, authority=other.certificate)
+    both = other.certificate + CA.certificate
+
+    assert pki.marks_of(both)[1] == pki.entry_of(leaf.certificate, None, authority=both).authority
+    assert "" == pki.entry_of(leaf.certificate, None, authority=both).role

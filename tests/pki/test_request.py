@@ -163,3 +163,27 @@ def test_openssl_takes_our_requests_and_we_take_openssls(tmp_path: Path, kind: K
         issuers=CA.certificate,
         now=NOW,
     )
+
+
+@pytest.mark.parametrize("name", ["", "x" * 65])
+def test_a_request_needs_a_name_that_a_certificate_can_carry(name: str) -> None:
+    """Empty and overlong names end in a sentence before a certificate is asked for."""
+    with pytest.raises(PkiError, match="common name"):
+        pki.create_request(name)
+
+
+def test_an_extension_nobody_knows_is_told_and_left_out() -> None:
+    """Its number is shown, so that whoever approves can look it up."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"x")
+    data = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a")]))
+        .add_extension(unknown, critical=True)
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+    )
+
+    assert ("the extension 1.2.3.4",) == pki.read_request(data, "it").left_out
+    leaf = sign(Role.CLIENT, data)
+    assert "1.2.3.4" not in [extension.oid.dotted_string for extension in leaf.extensions]

@@ -123,3 +123,10 @@ def test_openssl_reads_the_list_and_refuses_the_revoked(
     assert (reason is not RevocationReason.UNSPECIFIED) == ("Reason Code" in told.stdout)
     assert "certificate revoked" in refused.stdout + refused.stderr
     assert openssl(*check, "-CAfile", "ca.crt", "alice.crt").returncode == 0
+
+
+def test_a_reason_that_is_none_is_refused() -> None:
+    """An index that somebody edited is not signed with what nobody understands."""
+    index = Index().with_revoked(issued("eve"), now=NOW, reason="boredom")
+    with pytest.raises(PkiError, match="reason 'boredom', which is none of"):
+        pki.sign_list(CA, index, now=NOW)
