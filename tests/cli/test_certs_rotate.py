@@ -1,10 +1,11 @@
-"""Tests of `trioetcd certs ca`: a CA is replaced under real members, which are asked at each step."""
+"""Tests of `trioetcd certs ca`: a CA is replaced under real members, asked at each step."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -133,7 +134,7 @@ def test_a_ca_is_replaced_member_by_member(
     cluster.give()
     assert [(name, "new", False, True) for name in NAMES] == presented(capsys, cluster, purpose)
     assert cluster.run("ca", "rotate", "status", purpose) == 0
-    with cluster.members[0].client() as client:
+    with closing(cluster.members[0].client()) as client:
         client.put(b"key", b"value")
 
 
@@ -178,7 +179,7 @@ def test_bundles_grow_and_shrink(tmp_path: Path, capsys: pytest.CaptureFixture[s
     place, other = tmp_path / "certs", tmp_path / "other"
     assert certs(["init", "--out", str(place), "n1=h:1", "n2=i:1"]) == 0
     assert certs(["init", "--out", str(other)]) == 0
-    file = other / "client-ca.crt"
+    file = other / "ca" / "client-ca.crt"
     where = ["--data-dir", str(place)]
     assert certs(["ca", "bundle", "add", "client", str(file), *where]) == 0
     assert certs(["ca", "bundle", "add", "client", str(file), *where]) == 0
