@@ -4,19 +4,27 @@ Here live what each role's certificate must be (`profile`), keys (`key`), making
 certificates (`authority`), signing those whose key is elsewhere (`request`), what a CA has issued
 (`index`) and takes back (`revocation`), verifying a set before anything uses it (`bundle`) and
 showing everything that is wrong with it (`check`), what is revoked (`crl`), who a peer is
-(`identity`), a certificate in words (`report`) and in other forms (`export`). No file is opened,
-no socket and no clock: time is an argument. `cryptography` is used here and nowhere else.
+(`identity`), which user a client is (`naming`), a certificate in words (`report`) and in other
+forms (`export`). No file is opened, no socket and no clock: time is an argument. `cryptography` is
+used here and nowhere else.
 """
 
 from __future__ import annotations
 
-from trioetcd.pki.authority import CLUSTER, CertifiedKey, create_authority, issue, renew, role_uri
+from trioetcd.pki.authority import (
+    CLUSTER,
+    CertifiedKey,
+    create_authority,
+    issue,
+    renew,
+    role_uri,
+)
 from trioetcd.pki.bundle import Bundle, uncovered_hosts, verify, verify_trust
 from trioetcd.pki.check import Check, check_certificate
 from trioetcd.pki.crl import NO_LISTS, Crl, CrlSet, read_lists, verify_lists
 from trioetcd.pki.expiry import Limits, State, read_span, words_left
 from trioetcd.pki.export import export_pkcs12
-from trioetcd.pki.identity import Identity, identity_of, may_be_peer
+from trioetcd.pki.identity import NOWHERE, Identity, Origin, identity_of, may_be_peer
 from trioetcd.pki.index import Index, Issued, entry_of, marks_of, read_index, write_index
 from trioetcd.pki.inspection import (
     Facts,
@@ -33,6 +41,7 @@ from trioetcd.pki.inspection import (
     without_authority,
 )
 from trioetcd.pki.key import KeyKind
+from trioetcd.pki.naming import common_name, parse_naming
 from trioetcd.pki.pem import split_certificates, to_pem
 from trioetcd.pki.profile import PkiError, Profile, Role, renewal_due
 from trioetcd.pki.renewal import renew_alike, succeed_authority
@@ -55,6 +64,7 @@ from trioetcd.pki.revocation import LIST_DAYS, RevocationReason, revocation_list
 __all__ = [
     "CLUSTER",
     "LIST_DAYS",
+    "NOWHERE",
     "NO_LISTS",
     "Bundle",
     "CertifiedKey",
@@ -69,6 +79,7 @@ __all__ = [
     "Limits",
     "ListFacts",
     "ListReport",
+    "Origin",
     "PkiError",
     "Profile",
     "RevocationReason",
@@ -76,6 +87,7 @@ __all__ = [
     "SigningRequest",
     "State",
     "check_certificate",
+    "common_name",
     "create_authority",
     "create_request",
     "describe",
@@ -94,6 +106,7 @@ __all__ = [
     "mark_of",
     "marks_of",
     "may_be_peer",
+    "parse_naming",
     "read_index",
     "read_lists",
     "read_request",
