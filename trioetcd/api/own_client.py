@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from trioetcd.api.audit import Auditor
 from trioetcd.api.context import Metadata, UnaryHandler
 from trioetcd.api.guard import Guard
 from trioetcd.api.kv import KVAPI
@@ -25,20 +26,28 @@ class OwnClient:
 
     Args:
         server: the member.
+        auditor: notes what is changed through it.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, auditor: Auditor | None = None) -> None:
         self._server = server
         self._driver = server.driver
         self._guard = Guard(server)
-        self._kv = KVAPI(server)
-        self._lease = LeaseAPI(server)
+        kv = KVAPI(server)
+        self._range = kv.range
+        self._txn: UnaryHandler = kv.txn
+        self._delete: UnaryHandler = kv.delete_range
+        self._grant: UnaryHandler = LeaseAPI(server).grant
+        if auditor is not None:
+            self._txn = auditor.unary("/etcdserverpb.KV/Txn", self._txn)
+            self._delete = auditor.unary("/etcdserverpb.KV/DeleteRange", self._delete)
+            self._grant = auditor.unary("/etcdserverpb.Lease/LeaseGrant", self._grant)
 
     async def range(
         self, metadata: Metadata, request: messages.RangeRequest
     ) -> messages.RangeResponse:
         """Read keys."""
-        answer = await self._ask(self._kv.range, metadata, request)
+        answer = await self._ask(self._range, metadata, request)
         return messages.RangeResponse.FromString(answer)
 
     async def txn(
@@ -57,7 +66,7 @@ class OwnClient:
             if undo is not None and isinstance(outcome, bytes):
                 undo(parse(outcome))
 
-        return parse(await self._ask(self._kv.txn, metadata, request, late))
+        return parse(await self._ask(self._txn, metadata, request, late))
 
     def send_txn(
         self,
@@ -68,7 +77,7 @@ class OwnClient:
         """Let a transaction be done that no task waits for; `failed` is told why if it is not."""
         waiter = Waiter()
         try:
-            self._kv.txn(waiter, 0, metadata, request.SerializeToString())
+            self._txn(waiter, 0, metadata, request.SerializeToString())
         except EtcdError as error:
             failed(error)
             return
@@ -83,13 +92,13 @@ class OwnClient:
     async def delete(self, metadata: Metadata, key: bytes) -> messages.DeleteRangeResponse:
         """Delete a key."""
         request = messages.DeleteRangeRequest(key=key)
-        answer = await self._ask(self._kv.delete_range, metadata, request)
+        answer = await self._ask(self._delete, metadata, request)
         return messages.DeleteRangeResponse.FromString(answer)
 
     async def grant(self, metadata: Metadata, seconds: int) -> int:
         """Get a lease."""
         request = messages.LeaseGrantRequest(TTL=seconds)
-        answer = await self._ask(self._lease.grant, metadata, request)
+        answer = await self._ask(self._grant, metadata, request)
         return messages.LeaseGrantResponse.FromString(answer).ID
 
     async def _ask(

@@ -7,8 +7,8 @@ nobody mistakes "not yet" for "never heard of".
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
+from trioetcd.api.audit import Auditor
 from trioetcd.api.auth import AuthAPI
 from trioetcd.api.cluster import ClusterAPI
 from trioetcd.api.context import (
@@ -22,6 +22,7 @@ from trioetcd.api.election import ElectionAPI
 from trioetcd.api.guard import Guard
 from trioetcd.api.health import HealthAPI
 from trioetcd.api.kv import KVAPI
+from trioetcd.api.learner import refusal_of
 from trioetcd.api.lease import LeaseAPI
 from trioetcd.api.lock import LockAPI
 from trioetcd.api.maintenance import MaintenanceAPI, SnapshotAPI
@@ -29,18 +30,14 @@ from trioetcd.api.own_client import OwnClient
 from trioetcd.api.queue import Queue
 from trioetcd.api.terms import Terms, TermsOffice
 from trioetcd.api.watch import WatchAPI
-from trioetcd.errors import NOT_SUPPORTED_FOR_LEARNER, EtcdError, unimplemented
+from trioetcd.errors import EtcdError, unimplemented
 from trioetcd.ports import Sink
 from trioetcd.runtime.backups import Backups
 from trioetcd.runtime.leadership import Leadership
 from trioetcd.runtime.server import Server
-from trioetcd.schema import messages
 from trioetcd.schema.services import METHODS
 
 __all__ = ["Router"]
-
-RANGE: Final = "/etcdserverpb.KV/Range"
-STATUS: Final = "/etcdserverpb.Maintenance/Status"
 
 
 class Router:
@@ -63,13 +60,19 @@ class Router:
         ticks: Sequence[Callable[[float], None]] = (),
         is_learner: Callable[[], bool] = lambda: False,
         guard: Guard | None = None,
+        auditor: Auditor | None = None,
     ) -> None:
+        waiting = waiting or {}
+        if auditor is not None:  # outside of all that may refuse a call
+            unary = {path: auditor.unary(path, each) for path, each in unary.items()}
+            streams = {path: auditor.stream(path, each) for path, each in streams.items()}
+            waiting = {path: auditor.waiting(path, each) for path, each in waiting.items()}
         self.note = note or _nothing_to_note
         self._ticks = ticks
         self._is_learner = is_learner
         self._guard = guard
         self.unary = unary
-        self.waiting = waiting or {}
+        self.waiting = waiting
         self.announced = streams
         self.streams = streams | {path: as_stream(each) for path, each in self.waiting.items()}
         assert unary.keys() | self.streams.keys() <= METHODS.keys()
@@ -80,11 +83,13 @@ class Router:
             tick(now)
 
     @classmethod
-    def of(cls, server: Server, backups: Backups | None = None) -> Router:
+    def of(
+        cls, server: Server, backups: Backups | None = None, auditor: Auditor | None = None
+    ) -> Router:
         """Give the handlers of a member; without `backups` it serves none."""
         leadership = Leadership(server.replica)
         terms = TermsOffice(server.metrics, leadership)
-        client = OwnClient(server)
+        client = OwnClient(server, auditor)
         queue = Queue(server, client, leadership)
         election = ElectionAPI(server, client, queue)
         auth = AuthAPI(server)
@@ -109,6 +114,7 @@ class Router:
             ticks=(leadership.tick, queue.tick),
             is_learner=lambda: server.is_learner,
             guard=guard,
+            auditor=auditor,
         )
 
     def ask_again(
@@ -122,16 +128,8 @@ class Router:
         return True
 
     def refusal(self, path: str, message: bytes, error: EtcdError) -> EtcdError:
-        """Say what a client is told whose call was refused with `error`.
-
-        A learner tells everybody first that it is one (etcd), but looks only when there is
-        something to tell, so that calls which are answered pay nothing for it.
-        """
-        if not self._is_learner() or path == STATUS:
-            return error
-        if path == RANGE and messages.RangeRequest.FromString(message).serializable:
-            return error
-        return EtcdError(NOT_SUPPORTED_FOR_LEARNER)
+        """Say what a client is told whose call was refused with `error`."""
+        return refusal_of(self._is_learner, path, message, error)
 
     @staticmethod
     def unknown(path: str) -> EtcdError:

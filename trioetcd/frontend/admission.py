@@ -12,6 +12,7 @@ from typing import Final
 
 import trio
 
+from trioetcd.api.audit import Auditor
 from trioetcd.api.router import Router
 from trioetcd.frontend.grpc import GrpcConnection
 from trioetcd.frontend.http import HttpDoor
@@ -62,6 +63,7 @@ class Frontend:
         origin_allowed: whether a browser's page of this origin may use the member.
         log: where trouble is told.
         backups: makes those that clients want, if any can be made.
+        auditor: takes notes of all changes, if any are to be taken.
     """
 
     def __init__(
@@ -72,11 +74,12 @@ class Frontend:
         origin_allowed: Callable[[str], bool],
         log: Log,
         backups: Backups | None = None,
+        auditor: Auditor | None = None,
     ) -> None:
         self._server = server
         self._limits = limits
         self._log = log
-        self._router = Router.of(server, backups)
+        self._router = Router.of(server, backups, auditor)
         self._door = HttpDoor(server)
         self._watch = WatchDoor(server, origin_allowed=origin_allowed)
         self._connections: set[GrpcConnection] = set()

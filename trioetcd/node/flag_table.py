@@ -381,9 +381,8 @@ allow-client-cidrs list - refused
     ! addresses are not checked yet, and others must not come in
 cert-identity string cn works
     What of a client's certificate names the user: `cn`, `uri:PATTERN` or `dns:PATTERN`.
-audit-log string - refused
-    File that notes who changed what.
-    ! the audit log does not work yet, and nothing must go unnoted
+audit-log string - works
+    File that notes who changed what, in a chain that shows every later hand (docs/audit.md).
 enable-console bool false idle
     Serve a page for browsers.
     ! the page does not exist yet

@@ -22,8 +22,10 @@ from typing import Final
 
 import trio
 
+from trioetcd.api.audit import Auditor
 from trioetcd.cluster import ClusterView
 from trioetcd.frontend.admission import Frontend
+from trioetcd.node.auditing import audit_log_of, keep_audit_log
 from trioetcd.node.bootstrap import CannotStart, first_rows, force_new_cluster
 from trioetcd.node.credential_files import credential_files
 from trioetcd.node.flags import ConfigError
@@ -39,6 +41,7 @@ from trioetcd.pki import PkiError
 from trioetcd.ports import FIRST_ROW, LAST_ROW, Backend, BackendError
 from trioetcd.replica import CorruptLog, Recovered, Replica, ReplicaConfig, recover
 from trioetcd.runtime import garbage
+from trioetcd.runtime.audit_log import AuditLog
 from trioetcd.runtime.backups import Backups
 from trioetcd.runtime.clock import SystemClock
 from trioetcd.runtime.corruption import CorruptionChecks, DataDiffersError
@@ -204,17 +207,20 @@ class Node:
                 in_thread=self._machine.in_thread,
             )
             observe(server, server.metrics)
-            async with trio.open_nursery() as members:
-                # Before the server: in a cluster it is ready only when others have answered.
-                peering = self._peering(server)
-                server.also_turned = peering.turned
-                await members.start(peering.run)
-                members.start_soon(self._end_when_expelled, peering, members.cancel_scope)
-                await members.start(server.run)
-                await self._check_data(server, peering, members)
-                start_upkeep(members, config, server, self._log)
-                await self._serve(server, contexts, self._backups(server, backend))
-                members.cancel_scope.cancel()
+            with audit_log_of(config, server, self._log, self._machine.in_thread) as audit_log:
+                async with trio.open_nursery() as members:
+                    # Before the server: in a cluster it is ready only when others have answered.
+                    peering = self._peering(server)
+                    server.also_turned = peering.turned
+                    await members.start(peering.run)
+                    members.start_soon(self._end_when_expelled, peering, members.cancel_scope)
+                    await members.start(server.run)
+                    await self._check_data(server, peering, members)
+                    start_upkeep(members, config, server, self._log)
+                    if audit_log is not None:
+                        members.start_soon(keep_audit_log, audit_log)
+                    await self._serve(server, contexts, self._backups(server, backend), audit_log)
+                    members.cancel_scope.cancel()
         self._log.info("the member has stopped")
         return self._signal
 
@@ -347,7 +353,9 @@ class Node:
             in_thread=self._machine.in_thread,
         )
 
-    async def _serve(self, server: Server, contexts: Contexts, backups: Backups) -> None:
+    async def _serve(
+        self, server: Server, contexts: Contexts, backups: Backups, audit_log: AuditLog | None
+    ) -> None:
         config = self._config
         frontend = Frontend(
             server,
@@ -361,6 +369,7 @@ class Node:
             origin_allowed=self._origin_allowed,
             log=self._log,
             backups=backups,
+            auditor=None if audit_log is None else Auditor(audit_log, server),
         )
         doors = [
             *((url, frontend.serve) for url in config.listen_client_urls),
