@@ -17,7 +17,6 @@ import trio
 
 from tests.replica.states import follower_disk
 from tests.runtime.member import Caller, Disk, make_server, running
-from trioetcd import errors
 from trioetcd.api.audit import CHANGES, Auditor
 from trioetcd.api.router import Router
 from trioetcd.errors import EtcdError
@@ -31,6 +30,7 @@ from trioetcd.schema.audit_chain import AuditCheck
 from trioetcd.schema.services import METHODS
 
 SECRET = b"53cr3t"
+PASSWORD = "correct horse"
 ALICE = Identity("alice", ("laptop",), ("spiffe://x/alice",), "ab" * 32)
 
 OFFICE = Origin(ALICE, "10.0.0.7:4711")
@@ -44,9 +44,10 @@ class Calling:
     """Metadata of a call."""
 
     origin: Origin = OFFICE
+    token: bytes | None = None
 
-    def get(self, _name: str, /) -> bytes | None:
-        return None
+    def get(self, name: str, /) -> bytes | None:
+        return self.token if name == "token" else None
 
 
 @dataclass
@@ -60,15 +61,20 @@ class Member:
     calls: int = 0
     caller: Caller = field(default_factory=Caller)
 
+    metadata: Calling = field(default_factory=Calling)
+
     def begin(self, path: str, request: messages.Message, caller: Caller | None = None) -> object:
         """Make a unary call, as a connection does; gives the answer, or None if it comes later."""
         self.calls += 1
         handler = self.router.unary[path]
-        return handler(caller or self.caller, self.calls, Calling(), request.SerializeToString())
+        message = request.SerializeToString()
+        return handler(caller or self.caller, self.calls, self.metadata, message)
 
     async def ask(self, path: str, request: messages.Message) -> bytes | list[bytes] | EtcdError:
-        """Make a unary call and give its answer or error."""
+        """Make a call and give its answer or error."""
         try:
+            if path in self.router.waiting:
+                return await self.router.waiting[path](self.metadata, request.SerializeToString())
             answer = self.begin(path, request)
         except EtcdError as error:
             return error
@@ -213,6 +219,77 @@ GOOD: list[tuple[str, messages.Message, dict[str, Any]]] = [
 """Each kind of change that a unary call may ask for, and what must be told of it."""
 
 
+async def enable_auth(member: Member) -> None:
+    """Let root in with a password, alice by her certificate to keys under a/, and turn auth on."""
+    ask = member.ask
+    permission = messages.Permission(permType=2, key=b"a/", range_end=b"a0")
+    for path, request in (
+        ("UserAdd", messages.AuthUserAddRequest(name="root", password=PASSWORD)),
+        ("UserGrantRole", messages.AuthUserGrantRoleRequest(user="root", role="root")),
+        ("RoleAdd", messages.AuthRoleAddRequest(name="some")),
+        (
+            "RoleGrantPermission",
+            messages.AuthRoleGrantPermissionRequest(name="some", perm=permission),
+        ),
+        (
+            "UserAdd",
+            messages.AuthUserAddRequest(
+                name="alice", options=messages.UserAddOptions(no_password=True)
+            ),
+        ),
+        ("UserGrantRole", messages.AuthUserGrantRoleRequest(user="alice", role="some")),
+        ("AuthEnable", messages.AuthEnableRequest()),
+    ):
+        answer = await ask(f"/etcdserverpb.Auth/{path}", request)
+        if path != "RoleAdd" or not isinstance(answer, EtcdError):
+            assert isinstance(answer, bytes), answer
+
+
+async def test_who_logs_in_and_who_is_denied_is_told(tmp_path: Path) -> None:
+    """Users and roles touched, logins good and bad, permission denied by user; nothing secret."""
+    async with audited(tmp_path / "log") as member:
+        await enable_auth(member)
+        assert isinstance(await member.ask(f"{KV}Put", put(b"a/1")), bytes)
+        denied = await member.ask(f"{KV}Put", put(b"b"))
+        assert isinstance(denied, EtcdError)
+        login = "/etcdserverpb.Auth/Authenticate"
+        wrong = messages.AuthenticateRequest(name="root", password=PASSWORD[::-1])
+        assert isinstance(await member.ask(login, wrong), EtcdError)
+        answer = await member.ask(
+            login, messages.AuthenticateRequest(name="root", password=PASSWORD)
+        )
+        assert isinstance(answer, bytes)
+        token = messages.AuthenticateResponse.FromString(answer).token
+        member.metadata = Calling(token=token.encode())
+        change = messages.AuthUserChangePasswordRequest(name="root", password=PASSWORD * 2)
+        await member.ask("/etcdserverpb.Auth/UserChangePassword", change)
+        await member.ask("/etcdserverpb.Auth/UserList", messages.AuthUserListRequest())
+        told = member.records()
+        text = member.path.read_text()
+
+    assert [
+        ("", "UserAdd", "OK"),
+        ("", "UserGrantRole", "OK"),
+        ("", "RoleAdd", "OK"),
+        ("", "RoleGrantPermission", "OK"),
+        ("", "UserAdd", "OK"),
+        ("", "UserGrantRole", "OK"),
+        ("", "AuthEnable", "OK"),
+        ("alice", "Put", "OK"),
+        ("alice", "Put", "PERMISSION_DENIED"),
+        ("alice", "Authenticate", "INVALID_ARGUMENT"),
+        ("alice", "Authenticate", "OK"),
+        ("root", "UserChangePassword", "OK"),
+    ] == [(each["user"], each["rpc"].rpartition("/")[2], each["outcome"]) for each in told]
+    assert {"name": "some", "perm": {"permType": "READWRITE", "key": "a/", "range_end": "a0"}} == (
+        told[3]["request"]
+    )
+    assert {"name": "alice", "options": {"no_password": True}} == told[4]["request"]
+    assert "etcdserver: permission denied" == told[8]["error"]
+    for secret in (PASSWORD, PASSWORD[::-1], token, "$2"):
+        assert secret not in text
+
+
 async def test_every_change_is_told_done_or_refused(tmp_path: Path) -> None:
     """One record per call, with the outcome that the client is told."""
     async with audited(tmp_path / "log", limits=ServerLimits(learners_max=2)) as member:
@@ -226,7 +303,7 @@ async def test_every_change_is_told_done_or_refused(tmp_path: Path) -> None:
                 assert (answer.code.name, answer.text) == (record["outcome"], record["error"])
             else:
                 assert ("OK", False) == (record["outcome"], "error" in record), path
-    served = CHANGES.keys() & member.router.unary.keys()
+    served = {path for path in CHANGES.keys() & member.router.unary.keys() if "Auth" not in path}
     assert served == {path for path, _, _ in GOOD}
 
 
@@ -280,26 +357,17 @@ async def test_what_is_refused_is_told(
         assert "revision" not in record
 
 
-async def test_who_does_not_say_who_is_told_as_nobody(tmp_path: Path) -> None:
-    """A call with a token that is worth nothing has no user, and its refusal is told."""
-    refused = EtcdError(errors.INVALID_AUTH_TOKEN)
-
-    def user_of(_metadata: object) -> str:
-        raise refused
-
-    def handler(_caller: object, _call: int, _metadata: object, _message: bytes) -> None:
-        raise refused
-
+async def test_a_token_that_is_worth_nothing_is_told(tmp_path: Path) -> None:
+    """The call has no user then, and its refusal is told; the token is not."""
     async with audited(tmp_path / "log") as member:
-        auditor = Auditor(member.log, user_of, lambda _path, _message, error: error)
-        with pytest.raises(EtcdError):
-            auditor.unary(f"{KV}Put", handler)(
-                member.caller, 1, Calling(Origin(None, "unix")), put().SerializeToString()
-            )
+        await enable_auth(member)
+        member.metadata = Calling(Origin(None, "unix"), SECRET)
+        error = await member.ask(f"{KV}Put", put())
         record = member.last()
 
+    assert isinstance(error, EtcdError)
     assert (None, None, "unix") == (record["user"], record["certificate"], record["remote"])
-    assert "UNAUTHENTICATED" == record["outcome"]
+    assert (error.code.name, error.text) == (record["outcome"], record["error"])
 
 
 async def test_garbage_is_told_as_such(tmp_path: Path) -> None:
@@ -465,13 +533,12 @@ async def test_a_snapshot_is_told_before_its_first_byte_leaves(tmp_path: Path) -
             seen.append([record["outcome"] for record in member.records()])
 
     async with audited(tmp_path / "log") as member:
-        member.router.announced[path] = member.router.streams[path] = _two_chunks
-        auditor = Auditor(member.log, lambda _metadata: "bob", lambda _path, _message, error: error)
+        auditor = Auditor(member.log, member.server)
         await auditor.stream(path, _two_chunks)(Calling(), Stream())
-        outcomes = [(record["user"], record["outcome"]) for record in member.records()]
+        outcomes = [record["outcome"] for record in member.records()]
 
     assert [["BEGUN"], ["BEGUN"]] == seen
-    assert [("bob", "BEGUN"), ("bob", "OK")] == outcomes
+    assert ["BEGUN", "OK"] == outcomes
 
 
 async def _two_chunks(_metadata: Any, stream: Any) -> None:

@@ -65,7 +65,9 @@ def reachable(descriptor: Descriptor, seen: dict[str, Descriptor]) -> dict[str, 
 def requests() -> dict[str, Descriptor]:
     seen: dict[str, Descriptor] = {}
     for path in CHANGES:
-        reachable(METHODS[path].request.DESCRIPTOR, seen)
+        descriptor = METHODS[path].request.DESCRIPTOR
+        assert isinstance(descriptor, Descriptor)
+        reachable(descriptor, seen)
     return seen
 
 
