@@ -126,7 +126,7 @@ async def make_life(member: ServerProcess, seed: int, *, compact: bool) -> int:
         complaint = messages.AlarmRequest(
             action=messages.AlarmRequest.ACTIVATE, memberID=0xABC, alarm=messages.NOSPACE
         )
-        await client._write("Maintenance/Alarm", complaint, messages.AlarmResponse.FromString)
+        await client._calls.write("Maintenance/Alarm", complaint, messages.AlarmResponse.FromString)
         return middle if compact else 2
 
 
@@ -144,7 +144,7 @@ async def compare(member: ServerProcess, etcd: ServerProcess, oldest: int) -> in
             request = messages.AlarmRequest(
                 action=messages.AlarmRequest.DEACTIVATE, memberID=0xABC, alarm=messages.NOSPACE
             )
-            answer = await client._write(
+            answer = await client._calls.write(
                 "Maintenance/Alarm", request, messages.AlarmResponse.FromString
             )
             assert [(0xABC, messages.NOSPACE)] == [(a.memberID, a.alarm) for a in answer.alarms]

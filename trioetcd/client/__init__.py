@@ -1,4 +1,4 @@
-"""A client of etcd and trioetcd on Trio: keys, transactions, watches, leases and locks.
+"""A client of etcd and trioetcd on Trio: keys, transactions, watches, leases, locks, users.
 
 `open_client` is the door; the other names are what goes in and what comes out. What must not
 live here: anything a server needs.
@@ -6,6 +6,7 @@ live here: anything a server needs.
 
 from __future__ import annotations
 
+from trioetcd.client.auth import Auth
 from trioetcd.client.client import Client, open_client
 from trioetcd.client.errors import DisconnectedError, OutcomeUnknownError, WatchCompactedError
 from trioetcd.client.lock import Lock
@@ -22,6 +23,7 @@ from trioetcd.client.requests import (
     version,
 )
 from trioetcd.client.results import (
+    AuthStatus,
     DeleteResult,
     EventKind,
     Header,
@@ -29,16 +31,21 @@ from trioetcd.client.results import (
     Lease,
     LeaseStatus,
     Member,
+    Permission,
     PutResult,
     RangeResult,
+    Role,
     Status,
     TxnResult,
+    User,
     WatchEvent,
 )
 from trioetcd.client.watch import Watch
 from trioetcd.errors import EtcdError
 
 __all__ = [
+    "Auth",
+    "AuthStatus",
     "Client",
     "Compare",
     "Delete",
@@ -54,12 +61,15 @@ __all__ = [
     "Lock",
     "Member",
     "OutcomeUnknownError",
+    "Permission",
     "Put",
     "PutResult",
     "RangeResult",
+    "Role",
     "Status",
     "Txn",
     "TxnResult",
+    "User",
     "Watch",
     "WatchCompactedError",
     "WatchEvent",

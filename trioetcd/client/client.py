@@ -1,27 +1,25 @@
 """A client of an etcd cluster on Trio: `open_client`, and what it gives.
 
-Every request goes over one connection to one of the endpoints; if that is lost, the next
-request dials the next endpoint. A read is asked again when it got no answer. A write is asked
-again only if it cannot have left this process: whether a write that was sent has been done is
-for the caller to find out, because doing it twice may be worse than not at all.
+How requests find an endpoint, and which are sent again, is told in `calls`.
 """
 
 from __future__ import annotations
 
 import math
-import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
 import trio
 
 from trioetcd import errors
 from trioetcd.client import requests
-from trioetcd.client.connection import Call, Connect, Connection, Endpoint, client_tls
-from trioetcd.client.errors import DisconnectedError, OutcomeUnknownError, leaves_open
+from trioetcd.client.auth import Auth
+from trioetcd.client.calls import Calls, Dialling
+from trioetcd.client.connection import Connect, Endpoint, client_tls
+from trioetcd.client.errors import DisconnectedError, OutcomeUnknownError
 from trioetcd.client.lease_keeper import FAREWELL_SECONDS, kept_alive
 from trioetcd.client.lock import Lock
 from trioetcd.client.requests import Compare, Data, Delete, Get, Operation, Put, Sort, Txn
@@ -37,42 +35,27 @@ from trioetcd.client.results import (
     TxnResult,
 )
 from trioetcd.client.watch import Watch, open_watch
-from trioetcd.errors import Code, EtcdError
+from trioetcd.errors import EtcdError
 from trioetcd.schema import messages
-from trioetcd.schema.messages import Message
 
 __all__ = ["Client", "open_client"]
 
-DIAL_SECONDS: Final = 5.0
 REQUEST_SECONDS: Final = 10.0
-READ_ATTEMPTS: Final = 4
-READ_PAUSE_SECONDS: Final = 0.1
 
 Filter = Literal["put", "delete"]
 
-_Answer = TypeVar("_Answer")
-
 
 class Client:
-    """What `open_client` gives; lives as long as its block."""
+    """What `open_client` gives; lives as long as its block.
 
-    def __init__(
-        self,
-        endpoints: Sequence[Endpoint],
-        tls: ssl.SSLContext | None,
-        nursery: trio.Nursery,
-        *,
-        request_seconds: float,
-        connect: Connect,
-    ) -> None:
-        self._endpoints = endpoints
-        self._tls = tls
-        self._connect = connect
+    Attributes:
+        auth: users, roles and permissions.
+    """
+
+    def __init__(self, calls: Calls, nursery: trio.Nursery) -> None:
+        self.auth = Auth(calls)
+        self._calls = calls
         self._nursery = nursery
-        self._request_seconds = request_seconds
-        self._next = 0
-        self._connection: Connection | None = None
-        self._dialling = trio.Lock()
 
     # -- keys ---------------------------------------------------------------------------------
 
@@ -120,7 +103,7 @@ class Client:
 
     async def _range(self, request: Get) -> RangeResult:
         parse = messages.RangeResponse.FromString
-        return RangeResult.read(await self._read("KV/Range", request.message(), parse))
+        return RangeResult.read(await self._calls.read("KV/Range", request.message(), parse))
 
     async def put(
         self,
@@ -141,7 +124,7 @@ class Client:
         number = lease.lease_id if isinstance(lease, Lease) else lease
         request = Put(key, value, lease=number, prev_kv=prev_kv).message()
         return PutResult.read(
-            await self._write("KV/Put", request, messages.PutResponse.FromString),
+            await self._calls.write("KV/Put", request, messages.PutResponse.FromString),
         )
 
     async def delete(
@@ -155,7 +138,7 @@ class Client:
         """Delete a key, an interval, or all keys with a prefix; errors as with `put`."""
         request = Delete(key, end, prefix=prefix, prev_kv=prev_kv).message()
         parse = messages.DeleteRangeResponse.FromString
-        return DeleteResult.read(await self._write("KV/DeleteRange", request, parse))
+        return DeleteResult.read(await self._calls.write("KV/DeleteRange", request, parse))
 
     async def txn(
         self,
@@ -167,7 +150,7 @@ class Client:
         """Do `then` if every condition holds, else `otherwise`; errors as with `put`."""
         request = Txn(when, then, otherwise).message()
         return TxnResult.read(
-            await self._write("KV/Txn", request, messages.TxnResponse.FromString),
+            await self._calls.write("KV/Txn", request, messages.TxnResponse.FromString),
         )
 
     async def compact(self, revision: int, *, physical: bool = False) -> int:
@@ -177,7 +160,7 @@ class Client:
         """
         request = messages.CompactionRequest(revision=revision, physical=physical)
         parse = messages.CompactionResponse.FromString
-        return (await self._write("KV/Compact", request, parse)).header.revision
+        return (await self._calls.write("KV/Compact", request, parse)).header.revision
 
     # -- watching -----------------------------------------------------------------------------
 
@@ -213,7 +196,7 @@ class Client:
             filters=[filters[kind] for kind in without],
             progress_notify=True,
         )
-        return open_watch(self._dial, create)
+        return open_watch(self._calls, create)
 
     # -- leases -------------------------------------------------------------------------------
 
@@ -221,24 +204,26 @@ class Client:
         """Get a lease of `ttl` seconds; the server may give more. Errors as with `put`."""
         request = messages.LeaseGrantRequest(TTL=ttl, ID=lease_id)
         parse = messages.LeaseGrantResponse.FromString
-        granted = await self._write("Lease/LeaseGrant", request, parse)
+        granted = await self._calls.write("Lease/LeaseGrant", request, parse)
         return Lease(granted.ID, granted.TTL)
 
     async def lease_revoke(self, lease: int | Lease) -> None:
         """End a lease and delete its keys, at one revision. Errors as with `put`."""
         request = messages.LeaseRevokeRequest(ID=_lease_id(lease))
-        await self._write("Lease/LeaseRevoke", request, messages.LeaseRevokeResponse.FromString)
+        await self._calls.write(
+            "Lease/LeaseRevoke", request, messages.LeaseRevokeResponse.FromString
+        )
 
     async def lease_time_to_live(self, lease: int | Lease, *, keys: bool = False) -> LeaseStatus:
         """Ask how a lease stands, and for its keys. Errors as with `get`."""
         request = messages.LeaseTimeToLiveRequest(ID=_lease_id(lease), keys=keys)
         parse = messages.LeaseTimeToLiveResponse.FromString
-        return LeaseStatus.read(await self._read("Lease/LeaseTimeToLive", request, parse))
+        return LeaseStatus.read(await self._calls.read("Lease/LeaseTimeToLive", request, parse))
 
     async def leases(self) -> tuple[int, ...]:
         """List the leases there are. Errors as with `get`."""
         parse = messages.LeaseLeasesResponse.FromString
-        found = await self._read("Lease/LeaseLeases", messages.LeaseLeasesRequest(), parse)
+        found = await self._calls.read("Lease/LeaseLeases", messages.LeaseLeasesRequest(), parse)
         return tuple(status.ID for status in found.leases)
 
     async def lease_refresh(self, lease: int | Lease) -> int:
@@ -250,7 +235,7 @@ class Client:
         """
         request = messages.LeaseKeepAliveRequest(ID=_lease_id(lease))
         parse = messages.LeaseKeepAliveResponse.FromString
-        answer = await self._read("Lease/LeaseKeepAlive", request, parse)
+        answer = await self._calls.read("Lease/LeaseKeepAlive", request, parse)
         if answer.TTL <= 0:
             raise EtcdError(errors.LEASE_NOT_FOUND)
         return answer.TTL
@@ -286,9 +271,9 @@ class Client:
                 same lease has its place in the queue, or the next one.
         """
         request = messages.LockRequest(name=requests.encode(name), lease=_lease_id(lease))
-        call = (await self._connected()).call("/v3lockpb.Lock/Lock")
         parse = messages.LockResponse.FromString
-        key = (await self._finish(call, request, parse, seconds=math.inf)).key
+        path = "/v3lockpb.Lock/Lock"
+        key = (await self._calls.ask(path, request, parse, seconds=math.inf)).key
         held: list[Compare] = []
         try:
             found = await self.get(key)
@@ -310,103 +295,15 @@ class Client:
         """List the members. Errors as with `get`."""
         request = messages.MemberListRequest(linearizable=True)
         parse = messages.MemberListResponse.FromString
-        found = await self._read("Cluster/MemberList", request, parse)
+        found = await self._calls.read("Cluster/MemberList", request, parse)
         return tuple(Member.read(member) for member in found.members)
 
     async def status(self) -> Status:
         """Ask the member at the other end how it does. Errors as with `get`."""
         parse = messages.StatusResponse.FromString
-        return Status.read(await self._read("Maintenance/Status", messages.StatusRequest(), parse))
-
-    # -- requests -----------------------------------------------------------------------------
-
-    async def _read(
-        self,
-        rpc: str,
-        request: Message,
-        parse: Callable[[bytes], _Answer],
-    ) -> _Answer:
-        """Send what may be sent twice, until an endpoint answers or patience ends."""
-        attempt = 1
-        while True:
-            call: Call | None = None
-            try:
-                call = await self._begin(rpc)
-                return await self._finish(call, request, parse)
-            except (DisconnectedError, OutcomeUnknownError) as error:
-                if attempt == READ_ATTEMPTS:
-                    raise DisconnectedError(str(error)) from error
-            except EtcdError as error:
-                if error.code is not Code.UNAVAILABLE or attempt == READ_ATTEMPTS:
-                    raise
-            await trio.sleep(attempt * READ_PAUSE_SECONDS)
-            attempt += 1
-
-    async def _write(
-        self,
-        rpc: str,
-        request: Message,
-        parse: Callable[[bytes], _Answer],
-    ) -> _Answer:
-        """Send what must not be sent twice."""
-        try:
-            return await self._finish(await self._begin(rpc), request, parse)
-        except EtcdError as error:
-            if leaves_open(error):
-                raise OutcomeUnknownError(error.text) from error
-            raise
-
-    async def _begin(self, rpc: str) -> Call:
-        connection = await self._connected()
-        return connection.call(f"/etcdserverpb.{rpc}", timeout=self._request_seconds)
-
-    async def _connected(self) -> Connection:
-        async with self._dialling:
-            if self._connection is None or not self._connection.alive:
-                self._connection = await self._dial()
-            return self._connection
-
-    async def _finish(
-        self,
-        call: Call,
-        request: Message,
-        parse: Callable[[bytes], _Answer],
-        *,
-        seconds: float | None = None,
-    ) -> _Answer:
-        if seconds is None:
-            seconds = self._request_seconds
-        try:
-            with trio.move_on_after(seconds):
-                call.send(request.SerializeToString(), end=True)
-                message = await call.receive()
-                if message is None:
-                    raise OutcomeUnknownError("the server ended the call without an answer")
-                await call.receive()  # the status: an error may follow the message
-                return parse(message)
-        except DisconnectedError as error:
-            if call.sent:
-                raise OutcomeUnknownError(str(error)) from error
-            raise
-        finally:
-            call.cancel()
-        raise OutcomeUnknownError(f"no answer within {seconds} s")
-
-    async def _dial(self) -> Connection:
-        """Open a connection to the first endpoint, from the next one on, that answers."""
-        reasons: list[str] = []
-        for _ in self._endpoints:
-            endpoint = self._endpoints[self._next % len(self._endpoints)]
-            self._next += 1
-            try:
-                with trio.move_on_after(DIAL_SECONDS):
-                    connection = await Connection.open(endpoint, self._tls, self._connect)
-                    self._nursery.start_soon(connection.run)
-                    return connection
-                reasons.append(f"{endpoint.authority}: no connection within {DIAL_SECONDS} s")
-            except DisconnectedError as error:
-                reasons.append(str(error))
-        raise DisconnectedError("; ".join(reasons))
+        return Status.read(
+            await self._calls.read("Maintenance/Status", messages.StatusRequest(), parse)
+        )
 
 
 def _lease_id(lease: int | Lease) -> int:
@@ -419,6 +316,8 @@ def open_client(
     cacert: Path | str | None = None,
     cert: Path | str | None = None,
     key: Path | str | None = None,
+    user: str = "",
+    password: str = "",
     request_seconds: float = REQUEST_SECONDS,
     connect: Connect = trio.open_tcp_stream,
 ) -> AbstractAsyncContextManager[Client]:
@@ -429,48 +328,42 @@ def open_client(
         cacert: the file of the authority that signed the members' certificates.
         cert: the file of the client's certificate.
         key: the file of its key.
+        user: who logs in, before the first request; without it the certificate may name a user.
+        password: the user's.
         request_seconds: how long an answer may take.
         connect: makes the connections beneath TLS, given host and port; a tunnel, for instance.
 
     Raises:
-        ValueError: an endpoint is not one.
+        ValueError: an endpoint is not one, or of user and password one is missing.
         OSError: a file cannot be read (`ssl.SSLError` if it is not what it should be).
     """
     urls = endpoints.split(",") if isinstance(endpoints, str) else endpoints
     parsed = [Endpoint.parse(url.strip()) for url in urls]
     if not parsed:
         raise ValueError("a client needs an endpoint")
+    if bool(user) != bool(password):
+        raise ValueError("a client that logs in needs a user and a password")
     secure = any(endpoint.secure for endpoint in parsed)
     tls = client_tls(cacert=cacert, cert=cert, key=key) if secure else None
-    return _Opening(parsed, tls, request_seconds, connect)
+
+    def calls(nursery: trio.Nursery) -> Calls:
+        dialling = Dialling(parsed, tls, nursery, connect)
+        return Calls(dialling, user, password, request_seconds=request_seconds)
+
+    return _Opening(calls)
 
 
 class _Opening:
     """The block of a client. What the block raises passes as it is, not in a group."""
 
-    def __init__(
-        self,
-        endpoints: Sequence[Endpoint],
-        tls: ssl.SSLContext | None,
-        request_seconds: float,
-        connect: Connect,
-    ) -> None:
-        self._endpoints = endpoints
-        self._tls = tls
-        self._request_seconds = request_seconds
-        self._connect = connect
+    def __init__(self, calls: Callable[[trio.Nursery], Calls]) -> None:
+        self._calls = calls
         self._manager = trio.open_nursery()
         self._nursery: trio.Nursery | None = None
 
     async def __aenter__(self) -> Client:
         self._nursery = await self._manager.__aenter__()
-        return Client(
-            self._endpoints,
-            self._tls,
-            self._nursery,
-            request_seconds=self._request_seconds,
-            connect=self._connect,
-        )
+        return Client(self._calls(self._nursery), self._nursery)
 
     async def __aexit__(
         self,

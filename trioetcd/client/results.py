@@ -8,6 +8,7 @@ from enum import Enum
 from trioetcd.schema import messages
 
 __all__ = [
+    "AuthStatus",
     "DeleteResult",
     "EventKind",
     "Header",
@@ -15,10 +16,13 @@ __all__ = [
     "Lease",
     "LeaseStatus",
     "Member",
+    "Permission",
     "PutResult",
     "RangeResult",
+    "Role",
     "Status",
     "TxnResult",
+    "User",
     "WatchEvent",
 ]
 
@@ -259,3 +263,54 @@ class Status:
             message.isLearner,
             tuple(message.errors),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class AuthStatus:
+    """Whether everybody is asked who they are; `revision` grows with each change of users."""
+
+    header: Header
+    enabled: bool
+    revision: int
+
+    @classmethod
+    def read(cls, message: messages.AuthStatusResponse) -> AuthStatus:
+        """Take over a message."""
+        return cls(Header.read(message.header), message.enabled, message.authRevision)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user and its roles."""
+
+    name: str
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    r"""What a role may do with keys.
+
+    Attributes:
+        access: `read`, `write` or `readwrite`.
+        key: the key, or the interval's first.
+        end: the first key after the interval; empty for the one key, ``\0`` for no end.
+    """
+
+    access: str
+    key: bytes
+    end: bytes
+
+    @classmethod
+    def read(cls, message: messages.Permission) -> Permission:
+        """Take over a message."""
+        access = messages.Permission.Type.Name(message.permType).lower()
+        return cls(access, message.key, message.range_end)
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role and its permissions."""
+
+    name: str
+    permissions: tuple[Permission, ...]

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
 
-from trioetcd.client.connection import Call, Connection
+from trioetcd.client.calls import Calls
+from trioetcd.client.connection import Call
 from trioetcd.client.errors import DisconnectedError, WatchCompactedError, error_from_wire
+from trioetcd.client.login import Shown
 from trioetcd.client.results import WatchEvent
 from trioetcd.errors import Code, EtcdError
 from trioetcd.schema import messages
 
 __all__ = ["Watch", "open_watch"]
 
+_STATUS: Final = re.compile(r"\Arpc error: code = \w+ desc = ")
+"""Stands before the text of an error that ends a watch."""
+
 PATH: Final = "/etcdserverpb.Watch/Watch"
+METADATA: Final = (("hasleader", "true"),)
 
 RESUME_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 """Pauses before each further attempt to resume; the last one is repeated."""
 
-Dial = Callable[[], Awaitable[Connection]]
-"""Gives a connection of the watch's own, or raises `DisconnectedError`."""
+START_ATTEMPTS: Final = 5
+"""A watch that is refused again and again with new tokens is given up."""
 
 
 class Watch:
@@ -36,12 +43,13 @@ class Watch:
         revision: everything up to this revision has been handed out, or did not concern us.
     """
 
-    def __init__(self, dial: Dial, create: messages.WatchCreateRequest) -> None:
+    def __init__(self, calls: Calls, create: messages.WatchCreateRequest) -> None:
         self.revision = create.start_revision - 1
-        self._dial = dial
+        self._calls = calls
         self._create = create
         self._events: deque[WatchEvent] = deque()
         self._call: Call | None = None
+        self._shown: Shown = ()
         self._arrived = self.revision
 
     async def start(self) -> None:
@@ -51,18 +59,32 @@ class Watch:
             EtcdError: the server refuses the watch.
             DisconnectedError: no endpoint can be reached.
         """
-        connection = await self._dial()
-        self._call = connection.call(PATH, metadata=(("hasleader", "true"),))
-        create = messages.WatchCreateRequest()
-        create.CopyFrom(self._create)
-        if self._arrived >= 0:
-            create.start_revision = self._arrived + 1
-        self._call.send(messages.WatchRequest(create_request=create).SerializeToString())
-        response = await self._receive()
+        response = await self._begin()
         assert response.created
         if self._arrived < 0:
             # from now on; should the connection be lost before the first event, "now" stays
             self.revision = self._arrived = response.header.revision
+
+    async def _begin(self) -> messages.WatchResponse:
+        """Ask for the watch, and give the first answer; logs in again if that is wanted."""
+        create = messages.WatchCreateRequest()
+        create.CopyFrom(self._create)
+        if self._arrived >= 0:
+            create.start_revision = self._arrived + 1
+        request = messages.WatchRequest(create_request=create).SerializeToString()
+        attempt = 1
+        while True:
+            self._call, self._shown = await self._calls.open_stream(PATH, METADATA)
+            try:
+                self._call.send(request)
+                return await self._receive()
+            except EtcdError as error:
+                if attempt == START_ATTEMPTS or not await self._mend(error):
+                    raise
+            attempt += 1
+
+    async def _mend(self, error: EtcdError) -> bool:
+        return await self._calls.login.mend(error, self._shown)
 
     async def _receive(self) -> messages.WatchResponse:
         assert self._call is not None
@@ -73,7 +95,7 @@ class Watch:
         if response.canceled:
             if response.compact_revision:
                 raise WatchCompactedError(response.compact_revision)
-            raise error_from_wire(Code.UNKNOWN, response.cancel_reason)
+            raise error_from_wire(Code.UNKNOWN, _STATUS.sub("", response.cancel_reason))
         return response
 
     def __aiter__(self) -> Watch:
@@ -109,7 +131,7 @@ class Watch:
                 self._call = None
             except EtcdError as error:
                 # leader lost, member stopping: another time or another member will do
-                if error.code is not Code.UNAVAILABLE:
+                if error.code is not Code.UNAVAILABLE and not await self._mend(error):
                     raise
                 self._call = None
             await trio.sleep(RESUME_SECONDS[min(attempt, len(RESUME_SECONDS) - 1)])
@@ -123,11 +145,11 @@ class Watch:
 
 @asynccontextmanager
 async def open_watch(
-    dial: Dial,
+    calls: Calls,
     create: messages.WatchCreateRequest,
 ) -> AsyncIterator[Watch]:
     """Start a watch, and cancel it when the block ends."""
-    watch = Watch(dial, create)
+    watch = Watch(calls, create)
     await watch.start()
     try:
         yield watch
