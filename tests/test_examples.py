@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from trioetcd.testing.cluster import ServerProcess
+from trioetcd.testing.cluster import ServerProcess, running_member
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -78,6 +78,20 @@ def test_fenced_lock(member: ServerProcess) -> None:
         "slow: refused, the lock is lost",
         "examples/account = quick was here",
     ]
+
+
+def test_rbac(tmp_path: Path) -> None:
+    """examples/rbac.py: alice may what her role lets her, nothing else, and all is as before."""
+    with running_member(tmp_path) as member:
+        for _ in range(2):
+            assert run(member, "rbac.py") == [
+                "User(name='alice', roles=('clerk',))",
+                "Permission(access='readwrite', key=b'orders/', end=b'orders0')",
+                "alice: orders/1 = a horse",
+                "alice: prices/horse: etcdserver: permission denied",
+                "alice: to be root: etcdserver: permission denied",
+                "auth is on: False",
+            ]
 
 
 def plain(story: str) -> list[str]:
