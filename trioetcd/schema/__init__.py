@@ -5,7 +5,8 @@ byte-level encoders of the hot answers, and the JSON form of the gateway. What a
 request *means* is not decided here; nothing here knows of a store, a connection or a clock.
 
 Modules: `messages` (classes), `services` (table of methods), `fastpath` (hot encoders),
-`protojson` (JSON).
+`protojson` (JSON), `bbolt` (the form of backups), `disclosure` (what may be written down of a
+message), `audit_chain` (the form of audit logs).
 """
 
 from __future__ import annotations

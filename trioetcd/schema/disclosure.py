@@ -128,7 +128,12 @@ def disclose(message: Message) -> str:
     Enumerations and what is set are told; zeros and empty texts are left out, as in JSON of the
     gateway.
     """
-    told, words = _TOLD[type(message)]
+    told, words, simple = _TOLD[type(message)]
+    if simple:
+        parts = [
+            f'"{name}":{tell(value)}' for name, tell in simple if (value := getattr(message, name))
+        ]
+        return f"{{{','.join(parts)}}}"
     parts = [
         f'"{name}":{encode_basestring_ascii(word_of(getattr(message, name)))}'
         for name, word_of in words
@@ -144,7 +149,7 @@ def told_fields() -> Mapping[str, frozenset[str]]:
     """Give, by full name of the message, the fields of which anything is told."""
     return {
         kind.DESCRIPTOR.full_name: frozenset({*told, *(name for name, _ in words)})
-        for kind, (told, words) in _TOLD.items()
+        for kind, (told, words, _) in _TOLD.items()
     }
 
 
@@ -158,6 +163,11 @@ _WAYS: Final[dict[str, Callable[[Any], str]]] = {
     "each": _told_each,
 }
 
+_Tell = Callable[[Any], str]
+
+_Simple = tuple[tuple[str, _Tell], ...]
+"""All fields of a message in which none is a message, repeated, or told from being zero: puts."""
+
 _Words = tuple[tuple[str, Callable[[int], str]], ...]
 """Enumerations: the field's name, and what gives the word for its number."""
 
@@ -169,8 +179,15 @@ def _word_of(kind: type[Message], name: str) -> Callable[[int], str]:
     return lambda number: names.get(number, str(number))
 
 
-def _read_lists() -> dict[type[Message], tuple[dict[str, Callable[[Any], str]], _Words]]:
-    told: dict[type[Message], tuple[dict[str, Callable[[Any], str]], _Words]] = {}
+def _is_simple(kind: type[Message], ways: Mapping[str, str]) -> bool:
+    fields = kind.DESCRIPTOR.fields_by_name
+    return {*ways.values()} <= {"", "text", "id", "size"} and not any(
+        fields[name].has_presence for name in ways
+    )
+
+
+def _read_lists() -> dict[type[Message], tuple[dict[str, _Tell], _Words, _Simple]]:
+    lists: dict[type[Message], tuple[dict[str, _Tell], _Words, _Simple]] = {}
     for line in _LISTS.replace("\n    ", " ").split("\n"):
         name, _, fields = line.partition(":")
         if not name:
@@ -179,11 +196,9 @@ def _read_lists() -> dict[type[Message], tuple[dict[str, Callable[[Any], str]], 
         ways = {field: way for field, _, way in (word.partition("=") for word in fields.split())}
         assert set(ways) <= {*kind.DESCRIPTOR.fields_by_name}, name
         words = tuple((field, _word_of(kind, field)) for field in ways if ways[field] == "word")
-        told[kind] = (
-            {field: _WAYS[way] for field, way in ways.items() if way != "word"},
-            words,
-        )
-    return told
+        told = {field: _WAYS[way] for field, way in ways.items() if way != "word"}
+        lists[kind] = told, words, tuple(told.items()) if _is_simple(kind, ways) else ()
+    return lists
 
 
 _TOLD: Final = _read_lists()
