@@ -370,6 +370,30 @@ async def test_a_token_that_is_worth_nothing_is_told(tmp_path: Path) -> None:
     assert (error.code.name, error.text) == (record["outcome"], record["error"])
 
 
+async def test_what_is_asked_again_is_told_once(tmp_path: Path) -> None:
+    """A member that lags asks the cluster before it refuses; only what comes of that is told."""
+    async with audited(tmp_path / "log") as member:
+        await enable_auth(member)
+        before = len(member.records())
+        member.metadata = Calling(token=b"nonsense")
+        member.server.replica.is_current = False  # until the next turn
+        assert member.begin(f"{KV}Put", put(b"a/1")) is None
+        assert before == len(member.records())
+        member.server.driver.wake()
+        error = await member.caller.wait(member.calls)
+        assert isinstance(error, EtcdError)
+        assert before + 1 == len(member.records())
+        assert error.text == member.last()["error"]
+
+        member.metadata = Calling()
+        member.server.replica.is_current = False
+        assert member.begin(f"{KV}Put", put(b"b")) is None
+        member.server.driver.wake()
+        assert isinstance(await member.caller.wait(member.calls), EtcdError)
+        assert ("alice", "PERMISSION_DENIED") == (member.last()["user"], member.last()["outcome"])
+        assert before + 2 == len(member.records())
+
+
 async def test_garbage_is_told_as_such(tmp_path: Path) -> None:
     """A request that cannot be read is a refused one."""
     async with audited(tmp_path / "log") as member:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any, Final
 import pytest
 
 from tests.interop.test_etcdctl import run
+from trioetcd.client import EtcdError, OutcomeUnknownError, Put, open_client
 from trioetcd.testing.cluster import ServerProcess, running_member, start_process
 
 pytestmark = [pytest.mark.interop]
@@ -168,6 +170,25 @@ def test_rotation_by_rename_and_hangup(etcdctl: Path, tmp_path: Path) -> None:
         [record["request"]["key"] for record in records(file)] for file in (old, log)
     ]
     assert (True, 2) == (verify(log, old)["whole"], verify(old, log)["records"])
+
+
+async def test_a_full_disk_ends_the_member_before_it_answers(tmp_path: Path) -> None:
+    """Exit code 74 and a sentence; what could not be noted was not answered."""
+    log = tmp_path / "audit.log"
+    with running_member(tmp_path, flags=[f"--audit-log={log}"]) as server:
+        async with open_client(
+            server.endpoint, cacert=server.cacert, cert=server.cert, key=server.key
+        ) as client:
+            # What is refused is in the audit log only, which so becomes the largest of the files.
+            for number in range(100):
+                with pytest.raises(EtcdError):
+                    await client.txn(then=[Put(f"{number:0500}", ignore_value=True)])
+            room = (log.stat().st_size + 100,) * 2
+            resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, room)
+            with pytest.raises(OutcomeUnknownError):
+                await client.lease_revoke(0xABC)
+        assert 74 == server.exit_code(seconds=SECONDS)
+        assert any("the audit log" in line and "nothing may change" in line for line in server.log)
 
 
 @pytest.mark.parametrize("trouble", ["directory", "nowhere", "other"])
