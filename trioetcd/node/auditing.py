@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -59,10 +58,10 @@ def audit_log_of(
         audit_log.close()
 
 
-async def keep_audit_log(audit_log: AuditLog) -> None:
+async def keep_audit_log(
+    audit_log: AuditLog, hang_ups: Callable[[Callable[[], None]], Awaitable[None]]
+) -> None:
     """Have the audit log synced, and look on SIGHUP whether its file was moved; for ever."""
-    with trio.open_signal_receiver(signal.SIGHUP) as hangups:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(audit_log.run)
-            async for _ in hangups:
-                audit_log.look()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(audit_log.run)
+        nursery.start_soon(hang_ups, audit_log.look)

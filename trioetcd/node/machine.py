@@ -21,7 +21,7 @@ from trioetcd.transport.listener import Address, open_sockets
 from trioetcd.transport.peer_dial import Connect, connect_tcp
 from trioetcd.transport.streams import InThread, run_in_thread
 
-__all__ = ["Listen", "Machine"]
+__all__ = ["HangUps", "Listen", "Machine"]
 
 
 class Listen(Protocol):
@@ -38,6 +38,31 @@ async def _signalled() -> int:
     raise AssertionError("signals do not end")
 
 
+class HangUps:
+    """Tells all who ask of every SIGHUP; of several receivers Trio would tell the last one only.
+
+    They end together, with the node: whoever asked first listens for the others.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[object, Callable[[], None]] = {}
+
+    async def __call__(self, told: Callable[[], None], /) -> None:
+        """Call `told` at every SIGHUP, until cancelled."""
+        first = not self._told
+        mark = object()
+        self._told[mark] = told
+        try:
+            if not first:
+                await trio.sleep_forever()
+            with trio.open_signal_receiver(signal.SIGHUP) as signals:
+                async for _ in signals:
+                    for each in list(self._told.values()):
+                        each()
+        finally:
+            del self._told[mark]
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """Sockets, threads, chance and signals.
@@ -49,6 +74,7 @@ class Machine:
         open_writer: makes what writes batches to the disk.
         entropy: chance; TLS has its own.
         signalled: waits until the node is told to stop; gives the signal's number.
+        hang_ups: calls what it is given at every SIGHUP, until cancelled.
     """
 
     listen: Listen = open_sockets
@@ -57,3 +83,4 @@ class Machine:
     open_writer: Callable[[], Writer] = BatchWriter
     entropy: Entropy = field(default_factory=SystemEntropy)
     signalled: Callable[[], Awaitable[int]] = _signalled
+    hang_ups: Callable[[Callable[[], None]], Awaitable[None]] = field(default_factory=HangUps)

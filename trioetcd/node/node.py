@@ -218,7 +218,7 @@ class Node:
                     await self._check_data(server, peering, members)
                     start_upkeep(members, config, server, self._log)
                     if audit_log is not None:
-                        members.start_soon(keep_audit_log, audit_log)
+                        members.start_soon(keep_audit_log, audit_log, self._machine.hang_ups)
                     await self._serve(server, contexts, self._backups(server, backend), audit_log)
                     members.cancel_scope.cancel()
         self._log.info("the member has stopped")
