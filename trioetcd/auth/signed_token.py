@@ -87,8 +87,7 @@ class SignedTokens:
             raise ValueError("--auth-token=jwt: ttl must be at least 1s")
         self._method = method
         self._ttl = ttl_seconds
-        # The library would only warn of keys that are too short.
-        self._jws = jwt.PyJWS([method], {"enforce_minimum_key_length": True})
+        self._jws = jwt.PyJWS([method])
         self._verified: dict[bytes, Claims] = {}
         self.can_sign = private_key is not None
         if method.startswith("HS"):
@@ -187,7 +186,7 @@ class SignedTokens:
         if verifying and own not in verifying:
             names = ", ".join(file.name for file in public_keys)
             raise ValueError(f"{names}: no public key belongs to {private_key.name}")
-        return signing, [own, *(key for key in verifying if key != own)]
+        return signing, verifying or [own]
 
     def _read_public(self, file: KeyFile) -> Any:
         what = f"no public key for {self._method} in PEM form"
@@ -208,6 +207,7 @@ class SignedTokens:
             prepared = algorithm.prepare_key(key)
         except (jwt.PyJWTError, ValueError, TypeError):
             raise ValueError(f"{name} holds {what}") from None
+        # Later the library would only warn.
         if algorithm.check_key_length(prepared) is not None:
             raise ValueError(f"{name} holds a key too short to be safe; RSA needs 2048 bits")
         return prepared
