@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from trioetcd import pki
 from trioetcd.cli.certs import member_file
 from trioetcd.node.config import parse
 from trioetcd.node.credential_files import credential_files
+from trioetcd.node.flags import ConfigError
 from trioetcd.node.settings import Config
 from trioetcd.pki import Role
 from trioetcd.transport.credentials import load
@@ -239,3 +242,15 @@ def test_paths_with_spaces_and_quotes_survive(tmp_path: Path) -> None:
     assert [("n1", "10.0.0.1")] == [
         (member.name, member.hosts[0]) for member in member_file.known_members(out)
     ]
+
+
+def test_what_a_refused_start_tells_to_type_works(tmp_path: Path) -> None:
+    """A cluster without certificates is told a line that makes them, ports and all."""
+    cluster = "a=https://localhost:12380,b=https://localhost:22380"
+    with pytest.raises(ConfigError) as refused:
+        parse(["--name=a", f"--initial-cluster={cluster}"], {})
+    line = re.findall(r"`trioetcd certs (init [^`]*)`", str(refused.value))[0]
+    assert start(*shlex.split(line), cwd=tmp_path).returncode == 0
+    config = parse([f"--config-file={tmp_path / 'certs' / 'b' / 'trioetcd.yaml'}"], {})
+
+    assert cluster == config.initial_cluster

@@ -97,11 +97,11 @@ def test_members_of_a_cluster_are_accepted() -> None:
 @pytest.mark.parametrize("flag", ["--initial-cluster-state=new", "--peer-auto-tls"])
 def test_members_that_could_not_trust_each_other_are_told_what_to_type(flag: str) -> None:
     """Several members without peer TLS get the `certs init` line with their names and hosts."""
-    line = ["--name=a", "--initial-cluster=a=http://h1:1,b=http://h2:1", flag]
+    line = ["--name=a", "--initial-cluster=a=http://h1:2380,b=http://[::1]:12380", flag]
     with pytest.raises(ConfigError) as caught:
         parse(line, {})
 
-    assert "`trioetcd certs init --out certs a=h1 b=h2`" in str(caught.value)
+    assert "`trioetcd certs init --out certs a=h1 'b=[::1]:12379:12380'`" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ _ELECTION_PER_HEARTBEAT: Final = 5
 _TIMEOUT_SECONDS_MIN: Final = 5
 _YEARS_MAX: Final = 10
 _BCRYPT_COSTS: Final = range(COST_MIN, COST_MAX + 1)
+_PEER_PORT: Final = 2380
 _FALLBACKS: Final = frozenset({"exit"})
 
 
@@ -233,8 +234,9 @@ def _check_peer_tls(config: Config) -> Iterator[str]:
         asked = "--peer-auto-tls" if config.peer_auto_tls else "--initial-cluster"
         raise ConfigError(
             f"{asked}: members that make their own CA cannot trust each other; make the "
-            f"certificates of all members first: {_certs_init(config.members)} and give each "
-            f"member its --peer-cert-file, --peer-key-file and --peer-trusted-ca-file",
+            f"certificates of all members first: {_certs_init(config.members)} and start each "
+            f"member by the --config-file which that writes, or give it its --peer-cert-file, "
+            f"--peer-key-file and --peer-trusted-ca-file",
         )
     if config.peer_auto_tls and not missing:
         yield "--peer-auto-tls has no effect, since --peer-cert-file is given"
@@ -243,8 +245,18 @@ def _check_peer_tls(config: Config) -> Iterator[str]:
 
 
 def _certs_init(members: Members) -> str:
-    hosts = " ".join(shlex.quote(f"{name}={urls[0].host or 'localhost'}") for name, urls in members)
+    hosts = " ".join(shlex.quote(f"{name}={_place(urls[0])}") for name, urls in members)
     return f"`trioetcd certs init --out certs {hosts}`"
+
+
+def _place(url: Url) -> str:
+    """Spell a member's peer URL as `certs init` takes it; clients usually get the port below."""
+    host = url.host or "localhost"
+    if url.port in {0, _PEER_PORT}:
+        return host
+    if ":" in host:
+        host = f"[{host}]"
+    return f"{host}:{url.port - 1 or _PEER_PORT}:{url.port}"
 
 
 def check_initial_cluster(config: Config) -> None:
