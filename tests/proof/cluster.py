@@ -214,15 +214,16 @@ def _credentials(target: str, root: Path) -> list[Credentials]:
     made = root / "certs"
     subprocess.run(
         [sys.executable, "-m", "trioetcd", "certs", "init", f"--out={made}"]
-        + [f"{name}=localhost,127.0.0.1" for name in NAMES],
+        # ports only to tell them apart: each is told its own by a flag
+        + [f"{name}=localhost:{at}2379:{at}2380,127.0.0.1" for at, name in enumerate(NAMES, 1)],
         check=True,
         capture_output=True,
     )
     return [
         Credentials(
             ca=made / NAMES[0] / "client-ca.crt",
-            cert=made / NAMES[0] / "clients" / "root.crt",
-            key=made / NAMES[0] / "clients" / "root.key",
+            cert=made / "clients" / "root.crt",
+            key=made / "clients" / "root.key",
             flags=(
                 f"--cert-file={made / name / 'server.crt'}",
                 f"--key-file={made / name / 'server.key'}",

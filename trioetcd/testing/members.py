@@ -74,18 +74,19 @@ class Members:
         Raises:
             subprocess.CalledProcessError: there are some already; its `stderr` says so.
         """
+        urls = {name: (self._url(), self._url()) for name in names}
+        ports = {name: [url.rpartition(":")[2] for url in both] for name, both in urls.items()}
         subprocess.run(
             [
                 *(sys.executable, "-m", "trioetcd", "certs", "init"),
                 *("--out", str(self.certificates)),
-                *(f"{name}={_HOST}" for name in names),
+                *(f"{name}={_HOST}:{client}:{peer}" for name, (client, peer) in ports.items()),
             ],
             check=True,
             capture_output=True,
             text=True,
         )
-        for name in names:
-            self._urls[name] = (self._url(), self._url())
+        self._urls |= urls
 
     def start(self, *names: str, initial_cluster: str = "", existing: bool = False) -> None:
         """Start members that have certificates, and wait until each serves.
@@ -145,11 +146,11 @@ class Members:
 
     def environment(self) -> dict[str, str]:
         """Give the variables with which etcdctl talks to all members."""
-        files = self.certificates / next(iter(self._urls))
+        files = self.certificates
         return {
             "ETCDCTL_API": "3",
             "ETCDCTL_ENDPOINTS": ",".join(client for client, _ in self._urls.values()),
-            "ETCDCTL_CACERT": str(files / "client-ca.crt"),
+            "ETCDCTL_CACERT": str(files / "ca" / "client-ca.crt"),
             "ETCDCTL_CERT": str(files / "clients" / "root.crt"),
             "ETCDCTL_KEY": str(files / "clients" / "root.key"),
         }
@@ -201,7 +202,7 @@ class Members:
             process=start_process(words, self._directory, {}),
             endpoint=client,
             cacert=files / "client-ca.crt",
-            cert=files / "clients" / "root.crt",
-            key=files / "clients" / "root.key",
+            cert=self.certificates / "clients" / "root.crt",
+            key=self.certificates / "clients" / "root.key",
             data_dir=data_dir,
         )
