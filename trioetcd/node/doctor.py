@@ -38,7 +38,7 @@ def examine(examined: Examined, *, now: datetime) -> list[Finding]:
     findings = list(examined.remarks)
     for held in examined.held:
         findings += _guarded(held.certificate, partial(_look_at, held, now))
-    findings += _serials([held.certificate for held in examined.held])
+    findings += _serials(examined.held)
     for peer, client in examined.trusts:
         findings += _guarded(peer, partial(_trusts, peer, client, now))
     for path, trust in examined.lists:
@@ -173,24 +173,24 @@ def _modes(key: Path) -> Iterator[Finding]:
         )
 
 
-def _serials(paths: Sequence[Path]) -> Iterator[Finding]:
+def _serials(every: Sequence[Held]) -> Iterator[Finding]:
     """Find certificates that one CA gave the same number: revoking one would revoke both."""
-    known: dict[tuple[str, int], dict[str, Path]] = defaultdict(dict)
-    for path in paths:
+    known: dict[tuple[str, int], dict[str, Held]] = defaultdict(dict)
+    for held in every:
         try:
-            facts = pki.inspect(path.read_bytes(), str(path))[0]
+            facts = pki.inspect(held.certificate.read_bytes(), "it")[0]
         except (PkiError, OSError):
             continue  # said already
-        known[facts.issuer, facts.serial][facts.fingerprint] = path
+        known[facts.issuer, facts.serial][facts.fingerprint] = held
     for (issuer, serial), copies in known.items():
         if len(copies) > 1:
             first, second = list(copies.values())[:2]
             yield Finding(
                 state=State.CRITICAL,
-                where=str(second),
-                sentence=f"{issuer} gave it the serial {serial:x}, and {first} the same one: "
-                "revoking one revokes both",
-                remedy=f"trioetcd certs renew {shlex.quote(str(second))}",
+                where=str(second.certificate),
+                sentence=f"{issuer} gave it the serial {serial:x}, and {first.certificate} the "
+                "same one: revoking one revokes both",
+                remedy=second.renewal,
             )
 
 
