@@ -158,6 +158,7 @@ def test_long_texts_are_told_by_their_beginning_and_hash(data: bytes) -> None:
     found = json.loads(told_text(data))
 
     assert (len(data), hashlib.sha256(data).hexdigest()) == (found["bytes"], found["sha256"])
+    assert told_text("ä" * len(data)) == told_text("ä".encode() * len(data))
     assert len(found["begins"]) <= TEXT_BYTES_MAX
 
 

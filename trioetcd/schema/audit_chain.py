@@ -80,8 +80,7 @@ def read_line(line: bytes) -> AuditLine | None:
         fields = json.loads(text)
     except ValueError:
         return None
-    if not isinstance(fields, dict):
-        return None
+    assert isinstance(fields, dict), "JSON that ends with a brace"
     sequence, previous = fields.get("seq"), fields.get("prev")
     if type(sequence) is not int or not isinstance(previous, str):
         return None
