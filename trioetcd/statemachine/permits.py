@@ -155,12 +155,16 @@ def _lease_revoke(users: _Users, payload: bytes, asker: Asker) -> ErrorRow | Non
 
 def _may_put(users: _Users, request: messages.PutRequest, user: str) -> bool:
     auth = users.auth
-    keys = KeyRange.from_wire(request.key, b"")
+    if auth.is_root(user):
+        return True
+    key = request.key
+    keys = KeyRange(key, key + b"\0")
+    rights = auth.rights(user)
     return (
-        auth.may_write(user, keys)
+        rights.writing.covers(keys)
         # Who cannot write a lease's other keys could not revoke it, and must not join them.
-        and (not request.lease or _may_write_keys(users, request.lease, user))
-        and (not request.prev_kv or auth.may_read(user, keys))
+        and (not request.lease or covers_keys(users.lessor, request.lease, rights.writing))
+        and (not request.prev_kv or rights.reading.covers(keys))
     )
 
 
