@@ -14,14 +14,22 @@ from tests.frontend.foreign import Front, front
 from tests.frontend.test_metadata import RANGE, status
 from tests.frontend.test_websocket import create, receive
 from trioetcd.errors import INVALID_AUTH_TOKEN, PERMISSION_DENIED
+from trioetcd.schema import messages as m
 
 Header = tuple[bytes, bytes]
 
+NAME = "name"
+"""The common name of the client's certificate."""
+
 
 async def users_of(found: Front) -> Users:
-    """Make users at a member, and enable auth; the client's certificate names root."""
+    """Make users at a member, and enable auth; the client's certificate names one with root."""
     users = Users(found.server)
-    for rpc, request in SETUP:
+    mine: list[tuple[str, m.Message]] = [
+        ("Auth/UserAdd", m.AuthUserAddRequest(name=NAME)),
+        ("Auth/UserGrantRole", m.AuthUserGrantRoleRequest(user=NAME, role="root")),
+    ]
+    for rpc, request in (*SETUP[:-1], *mine, SETUP[-1]):
         await users.call(NoMetadata(), rpc, request)
     return users
 
