@@ -294,6 +294,29 @@ def alone(backend: MemoryBackend) -> Synchronous:
     return survivor
 
 
+def test_the_last_member_goes_on_alone_while_users_are_told_apart() -> None:
+    """Nobody is asked who may remove the others: it is root of the data who forces it."""
+    no_password = messages.UserAddOptions(no_password=True)
+    backend = survivor(
+        *(
+            command(kind, request.SerializeToString())
+            for kind, request in (
+                (
+                    CommandKind.AUTH_USER_ADD,
+                    messages.AuthUserAddRequest(name="root", options=no_password),
+                ),
+                (
+                    CommandKind.AUTH_USER_GRANT_ROLE,
+                    messages.AuthUserGrantRoleRequest(user="root", role="root"),
+                ),
+                (CommandKind.AUTH_ENABLE, messages.AuthEnableRequest()),
+            )
+        )
+    )
+    assert force(backend)
+    assert alone(backend).replica.auth.enabled
+
+
 def test_the_last_member_goes_on_alone() -> None:
     """The others are removed for ever, the member leads, the cluster keeps its number."""
     backend = survivor()
