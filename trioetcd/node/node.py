@@ -30,7 +30,7 @@ from trioetcd.node.bootstrap import CannotStart, first_rows, force_new_cluster
 from trioetcd.node.credential_files import credential_files
 from trioetcd.node.flags import ConfigError
 from trioetcd.node.listening import open_listener
-from trioetcd.node.logins import login_settings
+from trioetcd.node.logins import follow_keys, login_settings
 from trioetcd.node.machine import Machine
 from trioetcd.node.notify import READY, STOPPING, notify
 from trioetcd.node.peering import Peering, ask
@@ -217,6 +217,7 @@ class Node:
                     await members.start(server.run)
                     await self._check_data(server, peering, members)
                     start_upkeep(members, config, server, self._log)
+                    members.start_soon(follow_keys, config, server.logins, self._log)
                     if audit_log is not None:
                         members.start_soon(keep_audit_log, audit_log, self._machine.hang_ups)
                     await self._serve(server, contexts, self._backups(server, backend), audit_log)
