@@ -31,12 +31,13 @@ def plain(
     hosts: tuple[str, ...] = ("localhost",),
     rsa_bits: int = 0,
     extra: x509.ExtensionType | None = None,
+    subject: x509.Name | None = None,
 ) -> CertifiedKey:
     """Make a certificate without key identifiers, key usage or extended key usage."""
     key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey = ec.generate_private_key(ec.SECP256R1())
     if rsa_bits:
         key = rsa.generate_private_key(65537, rsa_bits)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    subject = subject or x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     signer: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey = key
     issuer_name = subject
     if issuer is not None:

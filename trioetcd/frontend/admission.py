@@ -59,6 +59,7 @@ class Frontend:
         server: the member.
         limits: bounds on what a connection may send.
         origin_allowed: whether a browser's page of this origin may use the member.
+        host_allowed: whether plain HTTP without TLS may ask for this host name.
         log: where trouble is told.
         backups: makes those that clients want, if any can be made.
     """
@@ -69,11 +70,13 @@ class Frontend:
         *,
         limits: Limits,
         origin_allowed: Callable[[str], bool],
+        host_allowed: Callable[[str], bool] = lambda _: True,
         log: Log,
         backups: Backups | None = None,
     ) -> None:
         self._server = server
         self._limits = limits
+        self._host_allowed = host_allowed
         self._log = log
         self._router = Router.of(server, backups)
         self._door = HttpDoor(server)
@@ -133,7 +136,15 @@ class Frontend:
                 door=self._door,
                 watch=self._watch if api else None,
                 limits=self._limits,
+                host_allowed=None if accepted.stream.encrypted else self._plain_host_allowed,
             ).run(first)
+
+    def _plain_host_allowed(self, host: str) -> bool:
+        """Keep out pages whose host name was made to point here (DNS rebinding, CVE-2018-5702)."""
+        if self._host_allowed(host):
+            return True
+        self._log.warn("rejecting HTTP request to prevent DNS rebinding attacks", host=host[:200])
+        return False
 
     async def _serve_http2(self, accepted: Accepted, first: bytes, router: Router) -> None:
         connection = GrpcConnection(

@@ -58,9 +58,19 @@ def credential_files(
             Path(config.peer_key_file),
             Path(config.peer_trusted_ca_file),
         )
+    dialling = None
+    if config.peer_client_cert_file:
+        dialling = KeyFiles(
+            Path(config.peer_client_cert_file),
+            Path(config.peer_client_key_file),
+            among_peers.trust,
+        )
     files = CredentialFiles(
         client=listener,
         peer=among_peers,
+        peer_client=dialling,
+        names_told=bool(config.peer_cert_allowed_cn or config.peer_cert_allowed_hostname),
+        metrics_optional=config.metrics_client_cert == "optional",
         hosts=tuple(url.host for url in config.advertise_client_urls if url.scheme == "https"),
         cipher_suites=config.cipher_suites,
         version_min=config.tls_min_version,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -33,7 +34,7 @@ from trioetcd.node.peering import Peering, ask
 from trioetcd.node.sentence import sentence_of
 from trioetcd.node.settings import Config
 from trioetcd.node.upkeep import BATCH_LIMIT, start_upkeep
-from trioetcd.pki import PkiError
+from trioetcd.pki import AllowedNames, PkiError
 from trioetcd.ports import FIRST_ROW, LAST_ROW, Backend, BackendError
 from trioetcd.replica import CorruptLog, Recovered, Replica, ReplicaConfig, recover
 from trioetcd.runtime import garbage
@@ -42,6 +43,7 @@ from trioetcd.runtime.clock import SystemClock
 from trioetcd.runtime.corruption import CorruptionChecks, DataDiffersError
 from trioetcd.runtime.metrics import Metrics
 from trioetcd.runtime.observation import observe
+from trioetcd.runtime.rejection import note_rejected
 from trioetcd.runtime.server import Server, ServerLimits
 from trioetcd.runtime.trace import Log, open_outputs
 from trioetcd.storage import (
@@ -53,7 +55,7 @@ from trioetcd.storage import (
     remember_identity,
 )
 from trioetcd.transport.credentials import Contexts, load
-from trioetcd.transport.listener import Accepted, Listener
+from trioetcd.transport.listener import Accepted, Listener, Rejected
 from trioetcd.url import Url
 from trioetcd.values import SERVER_VERSION
 from trioetcd.wire import Limits
@@ -160,6 +162,11 @@ class Node:
         self._entropy = self._machine.entropy
         self._boot = self._entropy.bits(64)
         self._contexts: Contexts
+        self._clients_allowed = AllowedNames(
+            flag="--client-cert-allowed",
+            common_names=config.client_cert_allowed_cn,
+            hosts=config.client_cert_allowed_hostname,
+        )
         self._signal = 0
 
     async def run(self) -> int:
@@ -352,15 +359,18 @@ class Node:
                 message_bytes_max=config.max_request_bytes + GRPC_OVERHEAD_BYTES,
             ),
             origin_allowed=self._origin_allowed,
+            host_allowed=self._host_allowed,
             log=self._log,
             backups=backups,
         )
-        doors = [
-            *((url, frontend.serve) for url in config.listen_client_urls),
-            *((url, frontend.serve_plain) for url in config.listen_client_http_urls),
-            *((url, frontend.serve_plain) for url in config.listen_metrics_urls),
+        rejected = partial(note_rejected, self._log, server.metrics, "client")
+        clients = partial(self._listener, rejected, lambda: contexts.client_listener)
+        metrics = partial(self._listener, rejected, lambda: contexts.metrics_listener)
+        listeners = [
+            *[await clients(url, frontend.serve) for url in config.listen_client_urls],
+            *[await clients(url, frontend.serve_plain) for url in config.listen_client_http_urls],
+            *[await metrics(url, frontend.serve_plain) for url in config.listen_metrics_urls],
         ]
-        listeners = [await self._listener(url, contexts, serve) for url, serve in doors]
         async with trio.open_nursery() as connections:
             connections.start_soon(frontend.run_deadlines)
             connections.start_soon(frontend.run_keepalive)
@@ -400,21 +410,32 @@ class Node:
         notify(READY)
 
     async def _listener(
-        self, url: Url, contexts: Contexts, serve: Callable[[Accepted], Awaitable[None]]
+        self,
+        rejected: Rejected,
+        context: Callable[[], ssl.SSLContext],
+        url: Url,
+        serve: Callable[[Accepted], Awaitable[None]],
     ) -> Listener:
         return await open_listener(
             url,
             self._machine,
             reuse_port=self._config.socket_reuse_port,
-            context=(lambda: contexts.client_listener) if url.secure else None,
+            context=context if url.secure else None,
             serve=serve,
-            rejected=self._rejected,
+            rejected=rejected,
+            networks=self._config.client_networks,
+            check=self._refusal_of_client,
         )
 
-    def _rejected(self, remote: str, reason: str) -> None:
-        self._log.warn(
-            "rejected connection on client endpoint", **{"remote-addr": remote, "error": reason}
-        )
+    async def _refusal_of_client(self, certificate: bytes, _remote: str) -> str:
+        try:
+            return self._clients_allowed.refusal(certificate)
+        except PkiError as error:
+            return str(error)
+
+    def _host_allowed(self, host: str) -> bool:
+        allowed = self._config.host_whitelist
+        return not allowed or "*" in allowed or host in allowed
 
     def _origin_allowed(self, origin: str) -> bool:
         # etcd's default, every origin, would let any page use the certificate of its visitor.

@@ -12,6 +12,7 @@ from trioetcd.cluster import ClusterView
 from trioetcd.node.listening import open_listener
 from trioetcd.node.machine import Machine
 from trioetcd.node.settings import Config
+from trioetcd.pki import AllowedNames
 from trioetcd.ports import Row
 from trioetcd.replica import (
     Envelope,
@@ -34,6 +35,7 @@ from trioetcd.runtime.snapshot_stream import SnapshotIntake, send_snapshot
 from trioetcd.runtime.trace import Log
 from trioetcd.transport.credentials import Contexts
 from trioetcd.transport.listener import Listener
+from trioetcd.transport.peer_check import PeerCheck
 from trioetcd.transport.peer_dial import TlsDialler
 from trioetcd.url import Url
 from trioetcd.values import MemberID
@@ -62,8 +64,22 @@ def _dialler(config: Config, machine: Machine, contexts: Contexts) -> TlsDialler
     return TlsDialler(
         lambda: contexts.peer_dialer,
         silence_seconds=max(_SILENCE_SECONDS_MIN, config.election_seconds),
+        check=_peer_check(config),
         connect=machine.connect,
         in_thread=machine.in_thread,
+    )
+
+
+def _peer_check(config: Config) -> PeerCheck:
+    return PeerCheck(
+        allowed=AllowedNames(
+            flag="--peer-cert-allowed",
+            common_names=config.peer_cert_allowed_cn,
+            hosts=config.peer_cert_allowed_hostname,
+        ),
+        # Who dials with a certificate of its own has two, each with one usage.
+        both_usages=not config.peer_client_cert_file,
+        addresses=not config.peer_skip_client_san_verification,
     )
 
 
@@ -196,6 +212,7 @@ class Peering:
             context=lambda: self._contexts.peer_listener,
             serve=self._door.serve,
             rejected=self._door.rejected,
+            check=_peer_check(self._config).refusal_of_dialler,
         )
 
     def _received(self, sender: MemberID, boot: int, messages: list[Numbered]) -> None:

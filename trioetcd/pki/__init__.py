@@ -8,22 +8,27 @@ argument. `cryptography` is used here and nowhere else.
 
 from __future__ import annotations
 
+from trioetcd.pki.allowed_names import AllowedNames, HostNames, host_names
 from trioetcd.pki.authority import CertifiedKey, create_authority, issue, renew, revocation_list
-from trioetcd.pki.bundle import Bundle, uncovered_hosts, verify, verify_trust
+from trioetcd.pki.bundle import Bundle, covers, uncovered_hosts, verify, verify_trust
 from trioetcd.pki.identity import Identity, identity_of, may_be_peer
 from trioetcd.pki.profile import PkiError, Profile, Role, renewal_due
-from trioetcd.pki.report import describe, fingerprint, shared_certificates
+from trioetcd.pki.report import describe, fingerprint, shared_certificates, subject_and_serial
 
 __all__ = [
+    "AllowedNames",
     "Bundle",
     "CertifiedKey",
+    "HostNames",
     "Identity",
     "PkiError",
     "Profile",
     "Role",
+    "covers",
     "create_authority",
     "describe",
     "fingerprint",
+    "host_names",
     "identity_of",
     "issue",
     "may_be_peer",
@@ -31,6 +36,7 @@ __all__ = [
     "renewal_due",
     "revocation_list",
     "shared_certificates",
+    "subject_and_serial",
     "uncovered_hosts",
     "verify",
     "verify_trust",

@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from trioetcd.pki.pem import public_bytes, read_certificates, read_key
 from trioetcd.pki.profile import PkiError, Role, renewal_due
 
-__all__ = ["Bundle", "uncovered_hosts", "verify", "verify_trust"]
+__all__ = ["Bundle", "covers", "uncovered_hosts", "verify", "verify_trust"]
 
 _DEPTH_MAX: Final = 8
 _RSA_BITS_MIN: Final = 2048
@@ -131,10 +131,11 @@ def verify_trust(data: bytes, *, now: datetime, what: str) -> bytes:
 
 def uncovered_hosts(bundle: Bundle, hosts: Sequence[str]) -> tuple[str, ...]:
     """Give those of `hosts` for which the certificate does not stand: clients would refuse."""
-    return tuple(host for host in hosts if not any(_covers(name, host) for name in bundle.hosts))
+    return tuple(host for host in hosts if not any(covers(name, host) for name in bundle.hosts))
 
 
-def _covers(name: str, host: str) -> bool:
+def covers(name: str, host: str) -> bool:
+    """Say whether a name or address in a certificate, such as ``*.a.org``, stands for a host."""
     try:
         return ipaddress.ip_address(name) == ipaddress.ip_address(host)
     except ValueError:

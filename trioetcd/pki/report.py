@@ -7,10 +7,12 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from trioetcd.pki.pem import read_certificates
+from trioetcd.pki.pem import read_certificate, read_certificates
+from trioetcd.pki.profile import PkiError
 
-__all__ = ["describe", "fingerprint", "shared_certificates"]
+__all__ = ["describe", "fingerprint", "shared_certificates", "subject_and_serial"]
 
+_SUBJECT_MAX = 200
 _USAGE_WORDS = {
     x509.oid.ExtendedKeyUsageOID.SERVER_AUTH: "server",
     x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH: "client",
@@ -48,6 +50,21 @@ def describe(certificate: bytes, *, now: datetime) -> str:
         lines.append(f"  names        {', '.join(names)}")
     lines.append(f"  fingerprint  {fingerprint(certificate)}")
     return "\n".join(lines)
+
+
+def subject_and_serial(der: bytes) -> tuple[str, str]:
+    """Give whom a certificate (DER) is for, and its serial number as openssl writes it.
+
+    For log lines about certificates that nobody has verified: the subject is cut short, and what
+    cannot be read is empty.
+    """
+    try:
+        certificate = read_certificate(der, "the certificate")
+    except PkiError:
+        return "", ""
+    subject = certificate.subject.rfc4514_string()
+    serial = f"{certificate.serial_number:X}"
+    return subject[:_SUBJECT_MAX], serial.zfill(len(serial) + len(serial) % 2)
 
 
 def shared_certificates(first: bytes, second: bytes) -> bool:

@@ -64,6 +64,11 @@ class ByteStream(trio.abc.Stream):
         """The socket, for addresses and certificates."""
         return self._socket
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether there is TLS."""
+        return self._secure is not None
+
     def receive_nowait(self) -> bytes | None:
         """Read what has arrived, at most `READ_BYTES_MAX` bytes.
 
