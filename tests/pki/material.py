@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -32,6 +33,7 @@ def plain(
     rsa_bits: int = 0,
     extra: x509.ExtensionType | None = None,
     subject: x509.Name | None = None,
+    addresses: tuple[str, ...] = (),
 ) -> CertifiedKey:
     """Make a certificate without key identifiers, key usage or extended key usage."""
     key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey = ec.generate_private_key(ec.SECP256R1())
@@ -59,8 +61,13 @@ def plain(
             x509.BasicConstraints(ca=True, path_length=None),
             critical=False,
         )
-    elif hosts:
-        names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
+    elif hosts or addresses:
+        names = x509.SubjectAlternativeName(
+            [
+                *(x509.DNSName(host) for host in hosts),
+                *(x509.IPAddress(ipaddress.ip_address(each)) for each in addresses),
+            ]
+        )
         builder = builder.add_extension(names, critical=False)
     if extra is not None:
         builder = builder.add_extension(extra, critical=False)

@@ -10,7 +10,7 @@ __all__ = ["note_rejected"]
 
 
 def note_rejected(
-    log: Log, metrics: Metrics, endpoint: str, remote: str, reason: str, certificate: bytes
+    log: Log, metrics: Metrics, endpoint: str, remote: str, reason: str, certificate: bytes = b""
 ) -> None:
     """Note one refused connection: who it was, as far as it showed that, and why.
 
