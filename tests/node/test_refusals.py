@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -49,13 +49,16 @@ def issue(ca: CertifiedKey, role: Role, name: str = "mallory", now: datetime = N
     return pki.issue(ca, role, name, hosts=hosts, now=now, profile=PROFILE)
 
 
+Table = Mapping[str, tuple[CertifiedKey | None, str]]
+"""Who comes, by name: the certificate shown, and why it is refused."""
+
 REFUSED = "the client certificate was refused: "
 UNKNOWN = REFUSED + "unable to get local issuer certificate"
 PURPOSE = REFUSED + "unsuitable certificate purpose"
 NONE = "the client presented no certificate"
 NO_MEMBER = "its certificate is not a member's: it lacks a usage, server or client"
 
-TO_CLIENTS: dict[str, tuple[CertifiedKey | None, str]] = {
+TO_CLIENTS: Table = {
     "none": (None, NONE),
     "expired": (issue(CLIENT_CA, Role.CLIENT, now=LONG_AGO), REFUSED + "certificate has expired"),
     "not yet valid": (
@@ -68,7 +71,7 @@ TO_CLIENTS: dict[str, tuple[CertifiedKey | None, str]] = {
     "a member's": (issue(PEER_CA, Role.PEER), UNKNOWN),
     "the peers' CA itself": (PEER_CA, UNKNOWN.replace("unable to get local issuer", "self-signed")),
 }
-TO_PEERS: dict[str, tuple[CertifiedKey | None, str]] = {
+TO_PEERS: Table = {
     "none": (None, NONE),
     "a client's": (issue(CLIENT_CA, Role.CLIENT), UNKNOWN),
     "a client's, of the peers' CA": (issue(PEER_CA, Role.CLIENT), NO_MEMBER),
@@ -199,7 +202,7 @@ async def refusals(
     found: Member,
     directory: Path,
     port: int,
-    table: dict[str, tuple[CertifiedKey | None, str]],
+    table: Table,
     alpn: str,
     ca: CertifiedKey,
 ) -> dict[str, object]:
@@ -221,7 +224,7 @@ async def refusals(
     return outcomes
 
 
-def expected(table: dict[str, tuple[CertifiedKey | None, str]], endpoint: str) -> dict[str, object]:
+def expected(table: Table, endpoint: str) -> dict[str, object]:
     message = f"rejected connection on {endpoint} endpoint"
     return {
         name: (b"", "warn", message, True, *holder(pair), reason)
