@@ -153,7 +153,7 @@ async def member(directory: Path, *more: str) -> AsyncIterator[Member]:
     ):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(Node(config, log, data_dir).run)
-            found = Member(*ports, reading)
+            found = Member(ports[0], ports[1], ports[2], reading)
             await found.wait_said("ready to serve client requests")
             yield found
             nursery.cancel_scope.cancel()

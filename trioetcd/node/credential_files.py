@@ -40,7 +40,7 @@ def credential_files(
             name=config.name,
             hosts=config.certificate_hosts,
             now=now,
-            profile=Profile(server_days=days, peer_days=days, client_days=days),
+            profile=Profile(server_days=days, client_days=days),
             client=client,
             peer=peer,
         )

@@ -56,7 +56,7 @@ class Profile:
 
     authority_days: int = 3650
     server_days: int = 365
-    peer_days: int = 365
+    peer_days: int = 90
     client_days: int = 365
 
     @classmethod
