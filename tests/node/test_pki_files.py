@@ -79,7 +79,7 @@ def test_a_second_start_changes_nothing(tmp_path: Path) -> None:
     ensure(path)
     before = contents(path)
 
-    assert () == ensure(path, days=200)
+    assert () == ensure(path, days=50)
     assert before == contents(path)
 
 

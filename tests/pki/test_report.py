@@ -16,7 +16,7 @@ def test_a_report_says_who_for_what_and_until_when() -> None:
     text = pki.describe(made.certificate, now=NOW)
 
     assert text.startswith("CN=m1,O=trioetcd\n")
-    assert "365 days left" in text
+    assert "90 days left" in text
     assert "server and client" in text
     assert "h, ::1" in text
     assert pki.fingerprint(made.certificate) in text

@@ -28,7 +28,7 @@ from trioetcd.frontend.admission import Frontend
 from trioetcd.node.bootstrap import CannotStart, first_rows, force_new_cluster
 from trioetcd.node.credential_files import credential_files
 from trioetcd.node.listening import open_listener
-from trioetcd.node.machine import Machine
+from trioetcd.node.machine import Machine, raise_files_limit
 from trioetcd.node.notify import READY, STOPPING, notify
 from trioetcd.node.peering import Peering, ask
 from trioetcd.node.sentence import sentence_of
@@ -98,6 +98,7 @@ def run(config: Config) -> int:
         CannotStart: in one sentence.
     """
     os.umask(_UMASK)
+    raise_files_limit()
     try:
         log = Log(
             open_outputs(config.log_outputs), level=config.log_level, layout=config.log_format
