@@ -1,22 +1,26 @@
 """Certificates as values: bytes in and bytes out.
 
 Here live what each role's certificate must be (`profile`), making and renewing them
-(`authority`), verifying a set before anything uses it (`bundle`), who a peer is (`identity`)
-and a certificate in words (`report`). No file is opened, no socket and no clock: time is an
-argument. `cryptography` is used here and nowhere else.
+(`authority`), verifying a set before anything uses it (`bundle`), what is revoked (`crl`), who a
+peer is (`identity`) and a certificate in words (`report`). No file is opened, no socket and no
+clock: time is an argument. `cryptography` is used here and nowhere else.
 """
 
 from __future__ import annotations
 
 from trioetcd.pki.authority import CertifiedKey, create_authority, issue, renew, revocation_list
 from trioetcd.pki.bundle import Bundle, uncovered_hosts, verify, verify_trust
+from trioetcd.pki.crl import NO_LISTS, Crl, CrlSet, read_lists, verify_lists
 from trioetcd.pki.identity import Identity, identity_of, may_be_peer
 from trioetcd.pki.profile import PkiError, Profile, Role, renewal_due
 from trioetcd.pki.report import describe, fingerprint, shared_certificates
 
 __all__ = [
+    "NO_LISTS",
     "Bundle",
     "CertifiedKey",
+    "Crl",
+    "CrlSet",
     "Identity",
     "PkiError",
     "Profile",
@@ -27,11 +31,13 @@ __all__ = [
     "identity_of",
     "issue",
     "may_be_peer",
+    "read_lists",
     "renew",
     "renewal_due",
     "revocation_list",
     "shared_certificates",
     "uncovered_hosts",
     "verify",
+    "verify_lists",
     "verify_trust",
 ]
