@@ -1,9 +1,10 @@
 """Certificates as values: bytes in and bytes out.
 
 Here live what each role's certificate must be (`profile`), making and renewing them
-(`authority`), verifying a set before anything uses it (`bundle`), what is revoked (`crl`), who a
-peer is (`identity`) and a certificate in words (`report`). No file is opened, no socket and no
-clock: time is an argument. `cryptography` is used here and nowhere else.
+(`authority`), verifying a set before anything uses it (`bundle`), what is revoked (`crl`),
+whether one in use may stay so (`standing`), who a peer is (`identity`) and a certificate in words
+(`report`). No file is opened, no socket and no clock: time is an argument. `cryptography` is used
+here and nowhere else.
 """
 
 from __future__ import annotations
@@ -14,17 +15,22 @@ from trioetcd.pki.crl import NO_LISTS, Crl, CrlSet, read_lists, verify_lists
 from trioetcd.pki.identity import Identity, identity_of, may_be_peer
 from trioetcd.pki.profile import PkiError, Profile, Role, renewal_due
 from trioetcd.pki.report import describe, fingerprint, shared_certificates
+from trioetcd.pki.standing import Authorities, Objection, Reason, Standing
 
 __all__ = [
     "NO_LISTS",
+    "Authorities",
     "Bundle",
     "CertifiedKey",
     "Crl",
     "CrlSet",
     "Identity",
+    "Objection",
     "PkiError",
     "Profile",
+    "Reason",
     "Role",
+    "Standing",
     "create_authority",
     "describe",
     "fingerprint",
