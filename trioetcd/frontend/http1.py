@@ -37,6 +37,7 @@ class Http1Connection:
         self._door = door
         self._watch = watch
         self._codec = Http1Server(limits=limits)
+        self._last = False
 
     async def run(self, first: bytes = b"") -> None:
         """Serve until the client goes.
@@ -45,6 +46,7 @@ class Http1Connection:
             first: bytes read already.
         """
         data = first
+        self._stream.on_retire = self._retire
         deadline = trio.current_time() + IDLE_SECONDS
         try:
             while not self._codec.closing:
@@ -69,9 +71,13 @@ class Http1Connection:
         except RemoteProtocolError as error:
             await self._stream.send_all(self._codec.take() + error.hint)
 
+    def _retire(self) -> None:
+        """Close after the next answer, so that the client comes again."""
+        self._last = True
+
     def _answer(self, request: Request) -> list[Request | Upgrade]:
         status, headers, body = self._door.answer(request.method, request.target, request.body)
-        return self._codec.respond(status, headers, body)
+        return self._codec.respond(status, headers, body, close=self._last)
 
     async def _upgrade(self, upgrade: Upgrade) -> None:
         path = urlsplit(upgrade.request.target).path
@@ -80,7 +86,7 @@ class Http1Connection:
             head = b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
             await self._stream.send_all(head % len(body) + body)
             return
-        await self._watch.serve(PrefixedStream(upgrade.replay, self._stream))
+        await self._watch.serve(PrefixedStream(upgrade.replay, self._stream), self._stream)
 
     async def _flush(self) -> None:
         data = self._codec.take()

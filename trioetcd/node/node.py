@@ -25,7 +25,8 @@ import trio
 from trioetcd.cluster import ClusterView
 from trioetcd.frontend.admission import Frontend
 from trioetcd.node.bootstrap import CannotStart, first_rows, force_new_cluster
-from trioetcd.node.credential_files import credential_files
+from trioetcd.node.credential_files import credential_files, own_certificates
+from trioetcd.node.credential_keeper import CredentialKeeper, tell_ended
 from trioetcd.node.listening import open_listener
 from trioetcd.node.machine import Machine
 from trioetcd.node.notify import READY, STOPPING, notify
@@ -52,7 +53,7 @@ from trioetcd.storage import (
     open_member_store,
     remember_identity,
 )
-from trioetcd.transport.credentials import Contexts, load
+from trioetcd.transport.credentials import Credentials, CredentialSet, load
 from trioetcd.transport.listener import Accepted, Listener
 from trioetcd.url import Url
 from trioetcd.values import SERVER_VERSION
@@ -159,7 +160,7 @@ class Node:
         self._machine = machine or Machine()
         self._entropy = self._machine.entropy
         self._boot = self._entropy.bits(64)
-        self._contexts: Contexts
+        self._credentials: Credentials
         self._signal = 0
 
     async def run(self) -> int:
@@ -177,7 +178,8 @@ class Node:
                 "initial-cluster": config.initial_cluster,
             },
         )
-        contexts = self._contexts = self._credentials()
+        metrics = Metrics(extensive=config.metrics == "extensive")
+        keeper = self._keep_credentials(metrics)
         with closing(self._open_backend()) as backend:
             server = Server(
                 replica=await self._replica(backend),
@@ -192,7 +194,7 @@ class Node:
                     strict_reconfig_check=config.strict_reconfig_check,
                     learners_max=config.max_learners,
                 ),
-                metrics=Metrics(extensive=config.metrics == "extensive"),
+                metrics=metrics,
                 open_writer=self._machine.open_writer,
                 in_thread=self._machine.in_thread,
             )
@@ -201,18 +203,19 @@ class Node:
                 # Before the server: in a cluster it is ready only when others have answered.
                 peering = self._peering(server)
                 server.also_turned = peering.turned
+                members.start_soon(keeper.run)
                 await members.start(peering.run)
                 members.start_soon(self._end_when_expelled, peering, members.cancel_scope)
                 await members.start(server.run)
                 await self._check_data(server, peering, members)
                 start_upkeep(members, config, server, self._log)
-                await self._serve(server, contexts, self._backups(server, backend))
+                await self._serve(server, self._backups(server, backend))
                 members.cancel_scope.cancel()
         self._log.info("the member has stopped")
         return self._signal
 
-    def _credentials(self) -> Contexts:
-        """Load what TLS needs, making it first where nothing was given."""
+    def _keep_credentials(self, metrics: Metrics) -> CredentialKeeper:
+        """Load what TLS needs, making it first where nothing was given; give who keeps it."""
         now = datetime.now(UTC)
         files, said = credential_files(self._config, now=now)
         for sentence in said:
@@ -220,7 +223,19 @@ class Node:
         contexts = load(files, now=now)
         for warning in contexts.warnings:
             self._log.warn(warning)
-        return contexts
+        self._credentials = Credentials(
+            contexts, entropy=self._entropy, ended=partial(tell_ended, metrics, self._log)
+        )
+        return CredentialKeeper(
+            self._credentials,
+            [CredentialSet(files, self._credentials, warn=self._log.warn)],
+            own=own_certificates(self._config),
+            metrics=metrics,
+            log=self._log,
+            entropy=self._entropy,
+            hang_ups=self._machine.hang_ups,
+            in_thread=self._machine.in_thread,
+        )
 
     # The member
 
@@ -289,7 +304,7 @@ class Node:
         return recovered
 
     async def _ask_members(self, urls: Sequence[Url]) -> ClusterView | None:
-        return await ask(urls, self._config, self._machine, self._contexts, self._log)
+        return await ask(urls, self._config, self._machine, self._credentials, self._log)
 
     # Its peers
 
@@ -298,7 +313,7 @@ class Node:
             self._config,
             server,
             self._machine,
-            self._contexts,
+            self._credentials,
             boot=self._boot,
             log=self._log,
         )
@@ -340,7 +355,7 @@ class Node:
             in_thread=self._machine.in_thread,
         )
 
-    async def _serve(self, server: Server, contexts: Contexts, backups: Backups) -> None:
+    async def _serve(self, server: Server, backups: Backups) -> None:
         config = self._config
         frontend = Frontend(
             server,
@@ -360,7 +375,7 @@ class Node:
             *((url, frontend.serve_plain) for url in config.listen_client_http_urls),
             *((url, frontend.serve_plain) for url in config.listen_metrics_urls),
         ]
-        listeners = [await self._listener(url, contexts, serve) for url, serve in doors]
+        listeners = [await self._listener(url, serve) for url, serve in doors]
         async with trio.open_nursery() as connections:
             connections.start_soon(frontend.run_deadlines)
             connections.start_soon(frontend.run_keepalive)
@@ -399,16 +414,16 @@ class Node:
         self._log.info("ready to serve client requests")
         notify(READY)
 
-    async def _listener(
-        self, url: Url, contexts: Contexts, serve: Callable[[Accepted], Awaitable[None]]
-    ) -> Listener:
+    async def _listener(self, url: Url, serve: Callable[[Accepted], Awaitable[None]]) -> Listener:
+        credentials = self._credentials
         return await open_listener(
             url,
             self._machine,
             reuse_port=self._config.socket_reuse_port,
-            context=(lambda: contexts.client_listener) if url.secure else None,
+            context=(lambda: credentials.current.client_listener) if url.secure else None,
             serve=serve,
             rejected=self._rejected,
+            tenures=credentials.clients,
         )
 
     def _rejected(self, remote: str, reason: str) -> None:

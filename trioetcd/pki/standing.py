@@ -95,6 +95,11 @@ class Authorities:
             self._ends[mark] = max(end, self._ends.get(mark, end))
         self._known: dict[bytes, Standing] = {}
 
+    @property
+    def first_end(self) -> datetime:
+        """When the first of the CAs ends."""
+        return min(self._ends.values())
+
     def known(self, der: bytes) -> Standing | None:
         """Give a certificate's standing if it was worked out before."""
         return self._known.get(der)

@@ -20,7 +20,9 @@ from typing import Final, Protocol
 
 import trio
 
+from trioetcd.pki import PkiError
 from trioetcd.transport.streams import ByteStream, InThread, run_in_thread, shake_hands, tls_reason
+from trioetcd.transport.tenure import RefusedError, Tenures
 
 __all__ = [
     "HANDSHAKE_SECONDS",
@@ -170,6 +172,8 @@ class Listener:
         strangers_max: connections in their handshake at a time.
         handshake_seconds: how long a handshake may take.
         in_thread: runs the cryptography.
+        tenures: judges certificates after the handshake, and ends connections whose may not be
+            used any more; without it the handshake alone decides.
     """
 
     def __init__(
@@ -182,7 +186,9 @@ class Listener:
         strangers_max: int = STRANGERS_MAX,
         handshake_seconds: float = HANDSHAKE_SECONDS,
         in_thread: InThread = run_in_thread,
+        tenures: Tenures | None = None,
     ) -> None:
+        self._tenures = tenures
         self._sockets = sockets
         self._context = context
         self._serve = serve
@@ -266,26 +272,33 @@ class Listener:
         except OSError as error:
             self._rejected(remote, _reason_of(error))
             return None
+        stream = ByteStream(secure)
         try:
             await shake_hands(secure, self._threads, self._in_thread)
-        except OSError as error:
+            if self._tenures is not None:
+                await self._tenures.admit(
+                    stream, remote, threads=self._threads, in_thread=self._in_thread
+                )
+        except (OSError, RefusedError, PkiError) as error:
             self._rejected(remote, _reason_of(error))
-            secure.close()
+            stream.close()
             return None
         except BaseException:
-            secure.close()
+            stream.close()
             raise
         return Accepted(
-            ByteStream(secure),
+            stream,
             remote,
             secure.selected_alpn_protocol(),
             secure.getpeercert(binary_form=True),
         )
 
 
-def _reason_of(error: OSError) -> str:
+def _reason_of(error: OSError | RefusedError | PkiError) -> str:
     if isinstance(error, ssl.SSLError):
         return tls_reason(error, "the client certificate was refused", _REASONS)
+    if not isinstance(error, OSError):
+        return str(error)
     return error.strerror or "the connection was closed during the TLS handshake"
 
 

@@ -13,6 +13,7 @@ import trio
 from trioetcd import pki
 from trioetcd.transport.listener import HANDSHAKE_THREADS, Address
 from trioetcd.transport.streams import ByteStream, InThread, run_in_thread, shake_hands, tls_reason
+from trioetcd.transport.tenure import RefusedError, Tenures
 from trioetcd.transport.tls import PEER_ALPN
 
 __all__ = ["Connect", "DialError", "TlsDialler", "connect_tcp", "notice_death", "reason_of"]
@@ -36,6 +37,8 @@ class TlsDialler:
             the kernel gives the connection up.
         connect: makes the connection beneath.
         in_thread: runs the cryptography.
+        tenures: judges the peer's certificate after the handshake, and ends the connection when
+            it may not be used any more; without it the handshake alone decides.
     """
 
     def __init__(
@@ -45,7 +48,9 @@ class TlsDialler:
         silence_seconds: float,
         connect: Connect | None = None,
         in_thread: InThread = run_in_thread,
+        tenures: Tenures | None = None,
     ) -> None:
+        self._tenures = tenures
         self._context = context
         self._silence_seconds = silence_seconds
         self._connect = connect or connect_tcp
@@ -73,19 +78,24 @@ class TlsDialler:
         except OSError as error:  # it was gone before anything was said
             sock.close()
             raise DialError(f"{address}: {reason_of(error)}") from None
+        stream = ByteStream(secure)
         try:
             await shake_hands(secure, self._threads, self._in_thread)
             self._check(secure)
+            if self._tenures is not None:
+                await self._tenures.admit(
+                    stream, str(address), threads=self._threads, in_thread=self._in_thread
+                )
         except OSError as error:
-            secure.close()
+            stream.close()
             raise DialError(f"{address}: {reason_of(error)}") from None
-        except (pki.PkiError, DialError) as error:
-            secure.close()
+        except (pki.PkiError, RefusedError, DialError) as error:
+            stream.close()
             raise DialError(f"{address}: {error}") from None
         except BaseException:
-            secure.close()
+            stream.close()
             raise
-        return ByteStream(secure)
+        return stream
 
     @staticmethod
     def _check(secure: ssl.SSLSocket) -> None:
