@@ -106,6 +106,8 @@ class CredentialKeeper:
             for result in ("taken", "refused"):
                 metrics.trioetcd_tls_reload_total.labels(files.name, result).value += 0
             metrics.trioetcd_tls_reload_failing.labels(files.name).value = 0
+        for side, tenures in (("client", credentials.clients), ("peer", credentials.peers)):
+            metrics.trioetcd_tls_retired_connections.labels(side).read = tenures.retired
         self._show()
 
     async def run(self) -> None:
@@ -153,8 +155,7 @@ class CredentialKeeper:
 
     async def _look_always(self) -> None:
         while True:
-            await self._credentials.clients.look()
-            await self._credentials.peers.look()
+            await self._credentials.look()
             self._warn_of_ends()
             await trio.sleep(LOOK_SECONDS)
 

@@ -197,7 +197,7 @@ class Peering:
             context=lambda: self._credentials.current.peer_listener,
             serve=self._door.serve,
             rejected=self._door.rejected,
-            tenures=self._credentials.peers,
+            tenures=self._credentials.callers,
         )
 
     def _received(self, sender: MemberID, boot: int, messages: list[Numbered]) -> None:

@@ -49,3 +49,8 @@ class TlsFamilies:
         "Connections ended because their certificate may not be used any more.",
         "reason",
     )
+    trioetcd_tls_retired_connections: Labelled[Gauge] = gauges(
+        "trioetcd_tls_retired_connections",
+        "Open connections made with credentials of an older generation, which are asked to move.",
+        "side",
+    )

@@ -134,7 +134,9 @@ class Credentials:
     Attributes:
         current: the contexts of the newest generation.
         clients: the connections of the client listeners.
-        peers: the connections of peers, whichever side dialled.
+        peers: the connections to peers that were dialled here.
+        callers: those that peers dialled; they are not asked to move, since whoever dialled moves
+            when its own credentials change, and before those that it was shown here end.
 
     Args:
         contexts: the first generation.
@@ -159,13 +161,21 @@ class Credentials:
             entropy=entropy,
             now=now,
         )
-        self.peers = Tenures(
-            contexts.peer_authorities,
-            generation=contexts.peer_since,
-            ended=ended,
-            entropy=entropy,
-            now=now,
+        self.peers, self.callers = (
+            Tenures(
+                contexts.peer_authorities,
+                generation=contexts.peer_since,
+                ended=ended,
+                entropy=entropy,
+                now=now,
+            )
+            for _ in range(2)
         )
+
+    async def look(self) -> None:
+        """End all connections whose certificates may not be used any more."""
+        for tenures in (self.clients, self.peers, self.callers):
+            await tenures.look()
 
     def replace(self, contexts: Contexts) -> bool:
         """Put contexts in force as a new generation; False if they are no different."""
@@ -179,11 +189,12 @@ class Credentials:
             generation=newer.client_since,
             until=older.server.not_after,
         )
-        self.peers.renew(
-            newer.peer_authorities,
-            generation=newer.peer_since,
-            until=older.peer.not_after,
-        )
+        for tenures in (self.peers, self.callers):
+            tenures.renew(
+                newer.peer_authorities,
+                generation=newer.peer_since,
+                until=older.peer.not_after,
+            )
         return True
 
 

@@ -58,7 +58,7 @@ class ByteStream(trio.abc.Stream):
         self._read: Callable[[int], bytes] = self._secure.read if self._secure else sock.recv
         self._parked = b""
         self.parked_bytes = 0
-        self._closed = False
+        self._closed = self._mute = False
         self._cut_short = False
         self._send_lock = trio.StrictFIFOLock()
         self.received_bytes = 0
@@ -88,7 +88,7 @@ class ByteStream(trio.abc.Stream):
             data = self._read(READ_BYTES_MAX)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
-        except ssl.SSLEOFError:
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
             return b""
         except OSError as error:
             raise trio.BrokenResourceError(f"the connection broke: {error}") from error
@@ -134,7 +134,7 @@ class ByteStream(trio.abc.Stream):
         Raises:
             trio.BrokenResourceError: the peer or the network broke the connection.
         """
-        if self._closed:
+        if self._mute:
             raise trio.ClosedResourceError("this connection is closed")
         if self._parked:
             data = self._parked + data if data else self._parked
@@ -204,6 +204,7 @@ class ByteStream(trio.abc.Stream):
 
         To be called when nothing is parked.
         """
+        self._mute = True
         if self._secure is not None:
             self._say_farewell()
         else:
@@ -214,7 +215,7 @@ class ByteStream(trio.abc.Stream):
         """Close at once; what is parked is lost."""
         if self._closed:
             return
-        self._closed = True
+        self._closed = self._mute = True
         if self.on_close is not None:
             self.on_close()
         trio.lowlevel.notify_closing(self._socket)
@@ -227,6 +228,8 @@ class ByteStream(trio.abc.Stream):
             with suppress(OSError, ValueError):
                 self._secure.setblocking(False)
                 self._secure.unwrap()
+                # The other side has said the same: what is left is a plain socket, of no use here.
+                self._read = _nothing
 
     async def aclose(self) -> None:
         """Close at once, as `trio.abc.AsyncResource` has it."""

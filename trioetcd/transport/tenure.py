@@ -126,6 +126,10 @@ class Tenures:
         """Give the number of connections in the book."""
         return len(self._book)
 
+    def retired(self) -> int:
+        """Give the number of connections of older generations."""
+        return sum(tenure.since < self._generation for tenure in self._book.values())
+
     async def admit(
         self,
         stream: ByteStream,
