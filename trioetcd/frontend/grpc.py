@@ -250,10 +250,16 @@ class GrpcConnection:
             return False
         if not events and not self._owing:
             self._owing = bool(self._codec.out or self._codec.ready)
-            return not self._codec.finished
+            return self._goes_on()
         self._owing = False
         self._serve(events, now)
-        return not self._codec.finished
+        return self._goes_on()
+
+    def _goes_on(self) -> bool:
+        if self._moving or not self._codec.finished:
+            return True
+        self.flush()  # without the last GOAWAY a client does not know which calls do not count
+        return False
 
     def _serve(self, events: list[ServerEvent], now: float) -> None:
         """Run the handlers of a turn's events, and leave the rest to the next one when it is long.

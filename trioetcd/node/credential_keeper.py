@@ -23,7 +23,7 @@ from trioetcd.runtime.trace import Log
 from trioetcd.transport.credentials import Contexts, Credentials
 from trioetcd.transport.living import FileSet, LivingFiles
 from trioetcd.transport.streams import InThread, run_in_thread
-from trioetcd.transport.tenure import LOOK_SECONDS, Tenure, wall_clock
+from trioetcd.transport.tenure import LOOK_SECONDS, wall_clock
 
 __all__ = ["CredentialKeeper", "OwnCertificates", "tell_ended"]
 
@@ -267,10 +267,12 @@ class CredentialKeeper:
         self._renewal_said = sentence
 
 
-def tell_ended(metrics: Metrics, log: Log, tenure: Tenure, objection: Objection) -> None:
+def tell_ended(metrics: Metrics, log: Log, side: str, remote: str, objection: Objection) -> None:
     """Count and tell that a connection is ended because of its certificate."""
-    metrics.trioetcd_tls_connections_ended_total.labels(objection.reason.value).value += 1
+    ended = metrics.trioetcd_tls_connections_ended_total
+    ended.labels(side, objection.reason.value).value += 1
     log.warn(
         "ended a connection whose certificate may not be used any more",
-        **{"remote-addr": tenure.remote, "error": objection.sentence},
+        side=side,
+        **{"remote-addr": remote, "error": objection.sentence},
     )

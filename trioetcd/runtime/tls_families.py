@@ -46,7 +46,8 @@ class TlsFamilies:
     )
     trioetcd_tls_connections_ended_total: Labelled[Counter] = counters(
         "trioetcd_tls_connections_ended_total",
-        "Connections ended because their certificate may not be used any more.",
+        "Connections of a client, to a peer or of a peer that called, ended for its certificate.",
+        "side",
         "reason",
     )
     trioetcd_tls_retired_connections: Labelled[Gauge] = gauges(

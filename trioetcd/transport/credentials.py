@@ -17,7 +17,7 @@ from trioetcd import pki
 from trioetcd.pki import NO_LISTS, Authorities, Bundle, CrlSet, Objection, PkiError, Role
 from trioetcd.ports import Entropy
 from trioetcd.transport import tls
-from trioetcd.transport.tenure import Tenure, Tenures, wall_clock
+from trioetcd.transport.tenure import Ended, Tenures, wall_clock
 
 __all__ = ["Contexts", "CredentialFiles", "CredentialSet", "Credentials", "KeyFiles", "load"]
 
@@ -150,11 +150,12 @@ class Credentials:
         contexts: Contexts,
         *,
         entropy: Entropy,
-        ended: Callable[[Tenure, Objection], None],
+        ended: Ended,
         now: Callable[[], datetime] = wall_clock,
     ) -> None:
         self.current = contexts
         self.clients = Tenures(
+            "client",
             contexts.client_authorities,
             generation=contexts.client_since,
             ended=ended,
@@ -163,13 +164,14 @@ class Credentials:
         )
         self.peers, self.callers = (
             Tenures(
+                side,
                 contexts.peer_authorities,
                 generation=contexts.peer_since,
                 ended=ended,
                 entropy=entropy,
                 now=now,
             )
-            for _ in range(2)
+            for side in ("peer", "caller")
         )
 
     async def look(self) -> None:

@@ -297,7 +297,9 @@ class PeerLink:
         self._more = trio.Event()
         self._more.set()
         self._renewal = trio.Event()
-        stream.on_retire = self.renew
+        # Also when the peer's certificate may not be used any more: it may have a new one. If it
+        # has not, the connection is cut off soon.
+        stream.on_retire = stream.on_expel = self.renew
         reason = ""
         try:
             async with trio.open_nursery() as nursery:

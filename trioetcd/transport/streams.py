@@ -44,7 +44,7 @@ class ByteStream(trio.abc.Stream):
         sent_bytes: all that the kernel has taken.
         on_close: called when it is closed.
         on_expel: called when the other side's certificate may not be used any more: nothing it
-            says counts from now on, and `cut` comes in a second. Without it that comes at once.
+            says counts from now on, and `cut` comes soon. Without it that comes at once.
         on_retire: called when the other side should come again, since certificates have changed.
 
     Args:

@@ -12,6 +12,7 @@ spread over some seconds: a thousand clients must not come back in one.
 from __future__ import annotations
 
 import ssl
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,10 +25,13 @@ from trioetcd.pki import Authorities, Objection, PkiError, Standing
 from trioetcd.ports import Entropy
 from trioetcd.transport.streams import ByteStream, InThread
 
-__all__ = ["LOOK_SECONDS", "RefusedError", "Tenure", "Tenures", "wall_clock"]
+__all__ = ["LOOK_SECONDS", "Ended", "RefusedError", "Tenure", "Tenures", "wall_clock"]
 
 LOOK_SECONDS: Final = 1.0
-"""How often somebody looks; whoever was asked to end and did not is cut off at the next look."""
+"""How often somebody looks."""
+
+LEAVING_LOOKS: Final = 2
+"""Whoever was asked to end and did not is cut off so many looks later."""
 
 EARLY: Final = timedelta(minutes=1)
 """So long before its certificate ends a connection is asked to move: there may be a new one."""
@@ -39,6 +43,10 @@ SPREAD_SECONDS_MIN: Final = 2.0
 SPREAD_SECONDS_MAX: Final = 60.0
 SPREAD_SECONDS_EACH: Final = 0.005
 """Connections move over so long a time: five handshakes' worth for each, within the bounds."""
+
+
+Ended = Callable[[str, str, Objection], None]
+"""Told that a connection is ended for its certificate: side, address, and why."""
 
 
 class RefusedError(Exception):
@@ -94,6 +102,7 @@ class Tenures:
     """The connections that the certificates of one kind of other side stand behind.
 
     Args:
+        side: what metrics and the log call the other side.
         authorities: who is trusted; None where nobody shows a certificate.
         generation: of the credentials that handshakes are made with.
         ended: told of each connection that is ended, and why.
@@ -103,20 +112,22 @@ class Tenures:
 
     def __init__(
         self,
+        side: str,
         authorities: Authorities | None,
         *,
         generation: int,
-        ended: Callable[[Tenure, Objection], None],
+        ended: Ended,
         entropy: Entropy,
         now: Callable[[], datetime] = wall_clock,
     ) -> None:
+        self._side = side
         self._authorities = authorities
         self._generation = generation
         self._ended = ended
         self._entropy = entropy
         self._now = now
         self._book: dict[ByteStream, Tenure] = {}
-        self._leaving: list[Tenure] = []
+        self._leaving: deque[list[Tenure]] = deque([[] for _ in range(LEAVING_LOOKS)])
         self._soonest = datetime.max.replace(tzinfo=UTC)
         self._changed = False
         self._stale = trio.Event()
@@ -194,9 +205,9 @@ class Tenures:
 
     async def look(self) -> None:
         """End the connections whose certificates may not be used any more."""
-        for tenure in self._leaving:
+        for tenure in self._leaving.popleft():
             tenure.stream.cut()
-        self._leaving = []
+        self._leaving.append([])
         now = self._now()
         if not self._changed and now < self._soonest:
             return
@@ -217,8 +228,8 @@ class Tenures:
             self._note_end(tenure, now)
             return
         del self._book[tenure.stream]
-        self._leaving.append(tenure)
-        self._ended(tenure, objection)
+        self._leaving[-1].append(tenure)
+        self._ended(self._side, tenure.remote, objection)
         tenure.expel()
 
     def _objection(self, standing: Standing, now: datetime) -> Objection | None:
