@@ -390,8 +390,7 @@ class GrpcConnection:
     def drain(self, *, moving: bool = False) -> None:
         """Tell the client that no new calls are taken, and end the streams.
 
-        Args:
-            moving: it is only to come again: streams that end by themselves may do so.
+        If it is only `moving` to a new connection, those that end by themselves may do so.
         """
         self._draining, self._moving = True, moving
         self._codec.goaway()
@@ -401,10 +400,7 @@ class GrpcConnection:
         self.flush()
 
     def retire(self) -> None:
-        """Have the client come again: watches end, and it takes them to the new connection.
-
-        Calls that end by themselves are left to do so; the connection closes after the last.
-        """
+        """Have the client come again: watches end, and it takes them to the new connection."""
         if self._draining or self._expelled or self._nursery is None or self._ended:
             return
         self.drain(moving=True)
@@ -419,8 +415,7 @@ class GrpcConnection:
     def expel(self) -> None:
         """Take nothing from the client any more, and end its streams so that it stays away.
 
-        A cancelled watch is what tells etcd's clients not to open it again; the connection itself
-        is cut off by whoever calls this, a moment later.
+        A cancelled watch is not opened again; whoever calls this cuts the connection off soon.
         """
         self._expelled = True
         self._rest = []
@@ -439,7 +434,8 @@ class GrpcConnection:
     async def wait_idle(self) -> None:
         """Wait until nobody waits for an answer and everything is written."""
         codec = self._codec
-        while not self._ended and (codec.open_streams or self._stream.parked_bytes):
+        stream = self._stream
+        while not self._ended and (codec.open_streams or stream.parked_bytes or codec.announcing):
             self._settled = trio.Event()
             await self._settled.wait()
 
