@@ -108,6 +108,8 @@ class ByteStream(trio.abc.Stream):
                 # Nothing more now, or an error that the next read meets again.
                 break
             if not data:
+                # A farewell inside TLS: the kernel has no more to say of it.
+                self._cut_short = True
                 break
             pieces.append(data)
             size += len(data)
@@ -230,6 +232,7 @@ class ByteStream(trio.abc.Stream):
                 self._secure.unwrap()
                 # The other side has said the same: what is left is a plain socket, of no use here.
                 self._read = _nothing
+                self._cut_short = True
 
     async def aclose(self) -> None:
         """Close at once, as `trio.abc.AsyncResource` has it."""
