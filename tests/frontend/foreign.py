@@ -248,6 +248,11 @@ class Client:
             assert not self.closed, "the server closed the connection"
             await self._changed.wait()
 
+    async def wait_closed(self) -> None:
+        """Wait until the server has closed the connection."""
+        while not self.closed:
+            await self._changed.wait()
+
     async def open(
         self,
         path: str,

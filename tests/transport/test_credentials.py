@@ -14,7 +14,7 @@ from tests.transport.handshake import shake
 from trioetcd import pki
 from trioetcd.pki import CertifiedKey, PkiError, Profile, Role
 from trioetcd.transport import tls
-from trioetcd.transport.credentials import CredentialFiles, Credentials, KeyFiles, load
+from trioetcd.transport.credentials import CredentialFiles, KeyFiles, load
 
 NOW = datetime.now(UTC)
 PROFILE = Profile()
@@ -49,7 +49,6 @@ def test_good_files_make_a_generation_without_warnings(files: CredentialFiles) -
 
     assert (7, ()) == (contexts.generation, contexts.warnings)
     assert outcome.version == "TLSv1.3"
-    assert Credentials(contexts).current is contexts
 
 
 def test_without_a_client_ca_there_is_no_client_trust(files: CredentialFiles) -> None:

@@ -38,6 +38,7 @@ __all__ = ["Router"]
 
 RANGE: Final = "/etcdserverpb.KV/Range"
 STATUS: Final = "/etcdserverpb.Maintenance/Status"
+SNAPSHOT: Final = "/etcdserverpb.Maintenance/Snapshot"
 
 
 class Router:
@@ -68,6 +69,10 @@ class Router:
         self.announced = streams
         self.streams = streams | {path: as_stream(each) for path, each in self.waiting.items()}
         assert unary.keys() | self.streams.keys() <= METHODS.keys()
+
+    def ends(self, path: str) -> bool:
+        """Say whether a stream ends by itself, sooner or later; a watch does not."""
+        return path in self.waiting or path == SNAPSHOT
 
     def tick(self, now: float) -> None:
         """Tell the handlers what time it is; about ten times a second."""

@@ -158,6 +158,8 @@ class Frontend:
             soon=self._server.cursors.soon,
         )
         self._connections.add(connection)
+        accepted.stream.on_retire = connection.retire
+        accepted.stream.on_expel = connection.expel
         try:
             if self._draining:
                 connection.drain()

@@ -50,6 +50,7 @@ class Http1Connection:
         self._watch = watch
         self._host_allowed = host_allowed
         self._codec = Http1Server(limits=limits)
+        self._last = False
 
     async def run(self, first: bytes = b"") -> None:
         """Serve until the client goes.
@@ -58,6 +59,7 @@ class Http1Connection:
             first: bytes read already.
         """
         data = first
+        self._stream.on_retire = self._retire
         deadline = trio.current_time() + IDLE_SECONDS
         try:
             while not self._codec.closing:
@@ -82,11 +84,15 @@ class Http1Connection:
         except RemoteProtocolError as error:
             await self._stream.send_all(self._codec.take() + error.hint)
 
+    def _retire(self) -> None:
+        """Close after the next answer, so that the client comes again."""
+        self._last = True
+
     def _answer(self, request: Request) -> list[Request | Upgrade]:
         if not self._may_ask(request):
             return self._codec.respond(421, [_TEXT], _OTHER_HOST, close=True)
         status, headers, body = self._door.answer(request.method, request.target, request.body)
-        return self._codec.respond(status, headers, body)
+        return self._codec.respond(status, headers, body, close=self._last)
 
     def _may_ask(self, request: Request) -> bool:
         """Say whether the request is for a host that is asked for here."""
@@ -108,7 +114,7 @@ class Http1Connection:
             body = f"no WebSocket here; watch on {WATCH_PATH}\n".encode()
             await self._stream.send_all(_head(404, len(body)) + body)
             return
-        await self._watch.serve(PrefixedStream(upgrade.replay, self._stream))
+        await self._watch.serve(PrefixedStream(upgrade.replay, self._stream), self._stream)
 
     async def _flush(self) -> None:
         data = self._codec.take()

@@ -18,10 +18,11 @@ import trio
 import trio_websocket
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
-from trioetcd.errors import HTTP_STATUS, Code, EtcdError
+from trioetcd.errors import HTTP_STATUS, WATCH_CANCELED, Code, ErrorRow, EtcdError
 from trioetcd.mvcc import WatchSession
 from trioetcd.runtime.server import Server
 from trioetcd.schema import messages, protojson
+from trioetcd.transport.streams import ByteStream
 
 __all__ = ["WATCH_PATH", "WatchDoor"]
 
@@ -33,7 +34,13 @@ UPGRADE_SECONDS: Final = 10.0
 BUFFER_BYTES_MAX: Final = 1 << 20
 """An object that is still incomplete after this much is garbage."""
 
+FAREWELL_SECONDS: Final = 0.8
+"""For the close frame, which a client may be too slow to take."""
+
+NORMAL_CLOSURE: Final = 1000
 INVALID_DATA: Final = 1007
+POLICY_VIOLATION: Final = 1008
+SERVICE_RESTART: Final = 1012
 
 _CUT_TOKEN: Final = re.compile(
     r"\s*|t|tr|tru|f|fa|fal|fals|n|nu|nul|-|\.|[eE][+-]?|\\?u[0-9a-fA-F]{0,4}"
@@ -57,24 +64,39 @@ class WatchDoor:
         self._server = server
         self._origin_allowed = origin_allowed
 
-    async def serve(self, stream: trio.abc.Stream) -> None:
-        """Serve one connection whose upgrade request is still unread in `stream`."""
+    async def serve(self, stream: trio.abc.Stream, below: ByteStream) -> None:
+        """Serve one connection.
+
+        Args:
+            stream: what comes on it, the upgrade request first.
+            below: the same without that, as it is told when its certificate's time is over.
+        """
         async with trio.open_nursery() as nursery:
             with trio.move_on_after(UPGRADE_SECONDS):
                 request = await trio_websocket.wrap_server_stream(nursery, stream)
                 origin = _header(request.headers, b"origin")
                 if origin is None or self._origin_allowed(origin):
                     connection = await request.accept()
-                    nursery.start_soon(self._watch, connection, nursery.cancel_scope)
+                    nursery.start_soon(self._watch, connection, below, nursery.cancel_scope)
                     return
                 await request.reject(403, body=b"this origin is not in --cors\n")
             nursery.cancel_scope.cancel()
 
-    async def _watch(self, connection: WebSocketConnection, scope: trio.CancelScope) -> None:
+    async def _watch(
+        self, connection: WebSocketConnection, below: ByteStream, scope: trio.CancelScope
+    ) -> None:
         watch = _SocketWatch(connection)
+        farewell = _Farewell()
+        below.on_retire = farewell.retire
+        below.on_expel = farewell.expel
         try:
             try:
-                await self._server.watch(watch)
+                with farewell.scope:
+                    await self._server.watch(watch)
+                with trio.move_on_after(FAREWELL_SECONDS):
+                    if farewell.error is not None:
+                        await watch.send_error(farewell.error.code, farewell.error.text)
+                    await connection.aclose(code=farewell.code, reason=farewell.reason)
             except EtcdError as error:
                 await watch.send_error(error.code, error.text)
             except _GarbageError as error:
@@ -84,6 +106,24 @@ class WatchDoor:
         except ConnectionClosed:
             pass
         scope.cancel()
+
+
+class _Farewell:
+    """How a watch ends: of itself, or because the client is to come again, or not to."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.code, self.reason = NORMAL_CLOSURE, ""
+        self.error: ErrorRow | None = None
+
+    def retire(self) -> None:
+        self.code, self.reason = SERVICE_RESTART, "certificates have changed; connect again"
+        self.scope.cancel()
+
+    def expel(self) -> None:
+        self.code, self.reason = POLICY_VIOLATION, "the certificate may not be used any more"
+        self.error = WATCH_CANCELED
+        self.scope.cancel()
 
 
 def _header(headers: list[tuple[bytes, bytes]], name: bytes) -> str | None:

@@ -200,10 +200,9 @@ client-key-file string - idle
     @ client-transport-security.client-key-file
     Key of --client-cert-file.
     ! the JSON gateway calls the member in process and needs no key
-client-crl-file string - refused
+client-crl-file string - works
     @ client-transport-security.crl-file
-    Revoked client certificates.
-    ! revocation lists are not checked yet, and revoked clients must not come in
+    Revocation lists of the clients' CAs, PEM or DER; followed, and live connections end.
 client-cert-allowed-hostname list - works
     @ client-transport-security.allowed-hostname
     Host names or addresses of which a client's certificate must stand for one.
@@ -244,10 +243,9 @@ peer-auto-tls bool false works
     Make the peer certificates under <data-dir>/pki; for clusters of one member alone.
 self-signed-cert-validity uint 1 works
     Years that a certificate made under <data-dir>/pki lasts; renewed before its end.
-peer-crl-file string - refused
+peer-crl-file string - works
     @ peer-transport-security.crl-file
-    Revoked peer certificates.
-    ! revocation lists are not checked yet, and revoked peers must not come in
+    Revocation lists of the peers' CAs, PEM or DER; followed, and live connections end.
 peer-skip-client-san-verification bool false works
     @ peer-transport-security.skip-client-san-verification
     Let in peers that dial from another address than their certificate stands for.

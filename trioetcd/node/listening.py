@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from trioetcd.node.machine import Machine
 from trioetcd.transport.listener import Accepted, Address, Check, Listener, Network, Rejected
+from trioetcd.transport.tenure import Tenures
 from trioetcd.url import Url
 
 __all__ = ["open_listener"]
@@ -22,6 +23,7 @@ async def open_listener(
     rejected: Rejected,
     networks: Sequence[Network] = (),
     check: Check | None = None,
+    tenures: Tenures | None = None,
 ) -> Listener:
     """Listen at a URL of a machine; the other arguments are those of `Listener`.
 
@@ -41,4 +43,5 @@ async def open_listener(
         networks=networks,
         check=check,
         in_thread=machine.in_thread,
+        tenures=tenures,
     )

@@ -54,6 +54,12 @@ async def _signalled() -> int:
     raise AssertionError("signals do not end")
 
 
+async def _hang_ups(told: Callable[[], None]) -> None:
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            told()
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """Sockets, threads, chance and signals.
@@ -65,6 +71,7 @@ class Machine:
         open_writer: makes what writes batches to the disk.
         entropy: chance; TLS has its own.
         signalled: waits until the node is told to stop; gives the signal's number.
+        hang_ups: calls what it is given at every SIGHUP, until cancelled.
     """
 
     listen: Listen = open_sockets
@@ -73,3 +80,4 @@ class Machine:
     open_writer: Callable[[], Writer] = BatchWriter
     entropy: Entropy = field(default_factory=SystemEntropy)
     signalled: Callable[[], Awaitable[int]] = _signalled
+    hang_ups: Callable[[Callable[[], None]], Awaitable[None]] = _hang_ups

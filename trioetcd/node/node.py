@@ -26,7 +26,8 @@ import trio
 from trioetcd.cluster import ClusterView
 from trioetcd.frontend.admission import Frontend
 from trioetcd.node.bootstrap import CannotStart, first_rows, force_new_cluster
-from trioetcd.node.credential_files import credential_files
+from trioetcd.node.credential_files import credential_files, own_certificates
+from trioetcd.node.credential_keeper import CredentialKeeper, tell_ended
 from trioetcd.node.listening import open_listener
 from trioetcd.node.machine import Machine, raise_files_limit
 from trioetcd.node.notify import READY, STOPPING, notify
@@ -54,7 +55,7 @@ from trioetcd.storage import (
     open_member_store,
     remember_identity,
 )
-from trioetcd.transport.credentials import Contexts, load
+from trioetcd.transport.credentials import Credentials, CredentialSet, load
 from trioetcd.transport.listener import Accepted, Listener, Rejected
 from trioetcd.url import Url
 from trioetcd.values import SERVER_VERSION
@@ -162,7 +163,7 @@ class Node:
         self._machine = machine or Machine()
         self._entropy = self._machine.entropy
         self._boot = self._entropy.bits(64)
-        self._contexts: Contexts
+        self._credentials: Credentials
         self._clients_allowed = AllowedNames(
             flag="--client-cert-allowed",
             common_names=config.client_cert_allowed_cn,
@@ -185,7 +186,8 @@ class Node:
                 "initial-cluster": config.initial_cluster,
             },
         )
-        contexts = self._contexts = self._credentials()
+        metrics = Metrics(extensive=config.metrics == "extensive")
+        keeper = self._keep_credentials(metrics)
         with closing(self._open_backend()) as backend:
             server = Server(
                 replica=await self._replica(backend),
@@ -200,7 +202,7 @@ class Node:
                     strict_reconfig_check=config.strict_reconfig_check,
                     learners_max=config.max_learners,
                 ),
-                metrics=Metrics(extensive=config.metrics == "extensive"),
+                metrics=metrics,
                 open_writer=self._machine.open_writer,
                 in_thread=self._machine.in_thread,
             )
@@ -209,18 +211,19 @@ class Node:
                 # Before the server: in a cluster it is ready only when others have answered.
                 peering = self._peering(server)
                 server.also_turned = peering.turned
+                members.start_soon(keeper.run)
                 await members.start(peering.run)
                 members.start_soon(self._end_when_expelled, peering, members.cancel_scope)
                 await members.start(server.run)
                 await self._check_data(server, peering, members)
                 start_upkeep(members, config, server, self._log)
-                await self._serve(server, contexts, self._backups(server, backend))
+                await self._serve(server, self._backups(server, backend))
                 members.cancel_scope.cancel()
         self._log.info("the member has stopped")
         return self._signal
 
-    def _credentials(self) -> Contexts:
-        """Load what TLS needs, making it first where nothing was given."""
+    def _keep_credentials(self, metrics: Metrics) -> CredentialKeeper:
+        """Load what TLS needs, making it first where nothing was given; give who keeps it."""
         now = datetime.now(UTC)
         files, said = credential_files(self._config, now=now)
         for sentence in said:
@@ -228,7 +231,19 @@ class Node:
         contexts = load(files, now=now)
         for warning in contexts.warnings:
             self._log.warn(warning)
-        return contexts
+        self._credentials = Credentials(
+            contexts, entropy=self._entropy, ended=partial(tell_ended, metrics, self._log)
+        )
+        return CredentialKeeper(
+            self._credentials,
+            [CredentialSet(files, self._credentials, warn=self._log.warn)],
+            own=own_certificates(self._config),
+            metrics=metrics,
+            log=self._log,
+            entropy=self._entropy,
+            hang_ups=self._machine.hang_ups,
+            in_thread=self._machine.in_thread,
+        )
 
     # The member
 
@@ -297,7 +312,7 @@ class Node:
         return recovered
 
     async def _ask_members(self, urls: Sequence[Url]) -> ClusterView | None:
-        return await ask(urls, self._config, self._machine, self._contexts, self._log)
+        return await ask(urls, self._config, self._machine, self._credentials, self._log)
 
     # Its peers
 
@@ -306,7 +321,7 @@ class Node:
             self._config,
             server,
             self._machine,
-            self._contexts,
+            self._credentials,
             boot=self._boot,
             log=self._log,
         )
@@ -348,7 +363,7 @@ class Node:
             in_thread=self._machine.in_thread,
         )
 
-    async def _serve(self, server: Server, contexts: Contexts, backups: Backups) -> None:
+    async def _serve(self, server: Server, backups: Backups) -> None:
         config = self._config
         frontend = Frontend(
             server,
@@ -364,9 +379,10 @@ class Node:
             log=self._log,
             backups=backups,
         )
+        credentials = self._credentials
         rejected = partial(note_rejected, self._log, server.metrics, "client")
-        clients = partial(self._listener, rejected, lambda: contexts.client_listener)
-        metrics = partial(self._listener, rejected, lambda: contexts.metrics_listener)
+        clients = partial(self._listener, rejected, lambda: credentials.current.client_listener)
+        metrics = partial(self._listener, rejected, lambda: credentials.current.metrics_listener)
         listeners = [
             *[await clients(url, frontend.serve) for url in config.listen_client_urls],
             *[await clients(url, frontend.serve_plain) for url in config.listen_client_http_urls],
@@ -426,6 +442,7 @@ class Node:
             rejected=rejected,
             networks=self._config.client_networks,
             check=self._refusal_of_client,
+            tenures=self._credentials.clients,
         )
 
     async def _refusal_of_client(self, certificate: bytes, _remote: str) -> str:

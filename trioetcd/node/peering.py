@@ -33,7 +33,7 @@ from trioetcd.runtime.peers import LocalMember, Peers
 from trioetcd.runtime.server import Server
 from trioetcd.runtime.snapshot_stream import SnapshotIntake, send_snapshot
 from trioetcd.runtime.trace import Log
-from trioetcd.transport.credentials import Contexts
+from trioetcd.transport.credentials import Credentials
 from trioetcd.transport.listener import Listener
 from trioetcd.transport.peer_check import PeerCheck
 from trioetcd.transport.peer_dial import TlsDialler
@@ -60,13 +60,14 @@ def peer_limits(config: Config) -> PeerLimits:
     return PeerLimits(frame_bytes_max=max(16 * MIB, 2 * config.max_request_bytes))
 
 
-def _dialler(config: Config, machine: Machine, contexts: Contexts) -> TlsDialler:
+def _dialler(config: Config, machine: Machine, credentials: Credentials) -> TlsDialler:
     return TlsDialler(
-        lambda: contexts.peer_dialer,
+        lambda: credentials.current.peer_dialer,
         silence_seconds=max(_SILENCE_SECONDS_MIN, config.election_seconds),
         check=_peer_check(config),
         connect=machine.connect,
         in_thread=machine.in_thread,
+        tenures=credentials.peers,
     )
 
 
@@ -84,12 +85,12 @@ def _peer_check(config: Config) -> PeerCheck:
 
 
 async def ask(
-    urls: Sequence[Url], config: Config, machine: Machine, contexts: Contexts, log: Log
+    urls: Sequence[Url], config: Config, machine: Machine, credentials: Credentials, log: Log
 ) -> ClusterView | None:
     """Ask other members who is in the cluster, before this one is."""
     return await ask_members(
         urls,
-        dial=_dialler(config, machine, contexts).dial,
+        dial=_dialler(config, machine, credentials).dial,
         limits=peer_limits(config),
         failed=lambda reason: log.info("a peer did not tell the members", error=reason),
     )
@@ -107,7 +108,7 @@ class Peering:
         config: the settings.
         server: whose driver is fed, and whose turns are carried out.
         machine: sockets and chance.
-        contexts: TLS.
+        credentials: TLS.
         boot: this start's number, the replica's.
         log: where trouble is told.
     """
@@ -117,7 +118,7 @@ class Peering:
         config: Config,
         server: Server,
         machine: Machine,
-        contexts: Contexts,
+        credentials: Credentials,
         *,
         boot: int,
         log: Log,
@@ -125,7 +126,7 @@ class Peering:
         self.expelled = trio.Event()
         self._config = config
         self._machine = machine
-        self._contexts = contexts
+        self._credentials = credentials
         self._driver = server.driver
         self._nursery: trio.Nursery | None = None
         replica = self._replica = server.replica
@@ -133,7 +134,7 @@ class Peering:
         self.peers = Peers(
             LocalMember(replica.cluster_id, replica.member_id, boot, urls),
             server.membership,
-            dial=_dialler(config, machine, contexts).dial,
+            dial=_dialler(config, machine, credentials).dial,
             entropy=machine.entropy,
             limits=peer_limits(config),
             unreachable=self._unreachable,
@@ -209,10 +210,11 @@ class Peering:
             url,
             self._machine,
             reuse_port=self._config.socket_reuse_port,
-            context=lambda: self._contexts.peer_listener,
+            context=lambda: self._credentials.current.peer_listener,
             serve=self._door.serve,
             rejected=self._door.rejected,
             check=_peer_check(self._config).refusal_of_dialler,
+            tenures=self._credentials.callers,
         )
 
     def _received(self, sender: MemberID, boot: int, messages: list[Numbered]) -> None:

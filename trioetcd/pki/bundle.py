@@ -13,11 +13,11 @@ from datetime import datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from trioetcd.pki.chain import is_authority, signed_by
 from trioetcd.pki.pem import public_bytes, read_certificates, read_key
 from trioetcd.pki.profile import PkiError, Role, renewal_due
 
@@ -119,7 +119,7 @@ def verify_trust(data: bytes, *, now: datetime, what: str) -> bytes:
     """
     usable = []
     for certificate in read_certificates(data, what):
-        if not _is_authority(certificate):
+        if not is_authority(certificate):
             name = certificate.subject.rfc4514_string()
             raise PkiError(f"{what} holds {name}, which is no CA")
         if certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc:
@@ -185,15 +185,6 @@ def _check_usages(leaf: x509.Certificate, role: Role, what: str) -> None:
         raise PkiError(f"{what} may not be used for signatures, without which there is no TLS")
 
 
-def _is_authority(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return certificate.version is x509.Version.v1  # old roots carry no extensions
-    except ValueError:
-        return False
-
-
 def _check_chain(
     certificates: Sequence[x509.Certificate],
     anchors: Sequence[x509.Certificate],
@@ -201,21 +192,11 @@ def _check_chain(
 ) -> None:
     current = certificates[0]
     for _ in range(_DEPTH_MAX):
-        if any(current == anchor or _signed_by(current, anchor) for anchor in anchors):
+        if any(current == anchor or signed_by(current, anchor) for anchor in anchors):
             return
-        above = [candidate for candidate in certificates[1:] if _signed_by(current, candidate)]
+        above = [candidate for candidate in certificates[1:] if signed_by(current, candidate)]
         if not above or above[0] == current:
             break
         current = above[0]
     issuer = current.issuer.rfc4514_string()
     raise PkiError(f"{what} is not signed by its CA: the CA file holds no {issuer}")
-
-
-def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    if not _is_authority(issuer):
-        return False
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        return False
-    return True

@@ -22,6 +22,7 @@ from typing import Final, Protocol
 
 import trio
 
+from trioetcd.pki import PkiError
 from trioetcd.transport.shown import AcceptedSocket, settle
 from trioetcd.transport.strangers import (
     STRANGERS_MAX,
@@ -32,6 +33,7 @@ from trioetcd.transport.strangers import (
     origin_of,
 )
 from trioetcd.transport.streams import ByteStream, InThread, run_in_thread, shake_hands, tls_reason
+from trioetcd.transport.tenure import RefusedError, Tenures
 
 __all__ = [
     "HANDSHAKE_SECONDS",
@@ -191,6 +193,8 @@ class Listener:
         waiting_max: how many more may wait for that.
         handshake_seconds: how long a handshake may take.
         in_thread: runs the cryptography.
+        tenures: judges certificates after the handshake, and ends connections whose may not be
+            used any more; without it the handshake alone decides.
     """
 
     def __init__(
@@ -206,7 +210,9 @@ class Listener:
         waiting_max: int = WAITING_MAX,
         handshake_seconds: float = HANDSHAKE_SECONDS,
         in_thread: InThread = run_in_thread,
+        tenures: Tenures | None = None,
     ) -> None:
+        self._tenures = tenures
         self._sockets = sockets
         self._context = context
         self._serve = serve
@@ -317,8 +323,8 @@ class Listener:
         accepted: Accepted | None = None
         try:
             await shake_hands(secure, self._threads, stranger.busy(self._in_thread))
-            accepted = await self._know(secure, remote)
-        except OSError as error:
+            accepted = await self._know(secure, remote, stranger)
+        except (OSError, RefusedError, PkiError) as error:
             shown = secure.shown if isinstance(secure, AcceptedSocket) else b""
             self._rejected(remote, _reason_of(error), shown)
         finally:
@@ -326,7 +332,9 @@ class Listener:
                 secure.close()
         return accepted
 
-    async def _know(self, secure: ssl.SSLSocket, remote: str) -> Accepted | None:
+    async def _know(
+        self, secure: ssl.SSLSocket, remote: str, stranger: Stranger
+    ) -> Accepted | None:
         """Look at whom the handshake has verified; None if it is not let in."""
         certificate = secure.getpeercert(binary_form=True)
         if secure.session_reused:
@@ -342,12 +350,20 @@ class Listener:
             if reason:
                 self._rejected(remote, reason, certificate)
                 return None
-        return Accepted(ByteStream(secure), remote, secure.selected_alpn_protocol(), certificate)
+        stream = ByteStream(secure)
+        if self._tenures is not None:
+            # The last thing: from then on the connection is in the book until its stream closes.
+            await self._tenures.admit(
+                stream, remote, threads=self._threads, in_thread=stranger.busy(self._in_thread)
+            )
+        return Accepted(stream, remote, secure.selected_alpn_protocol(), certificate)
 
 
-def _reason_of(error: OSError) -> str:
+def _reason_of(error: OSError | RefusedError | PkiError) -> str:
     if isinstance(error, ssl.SSLError):
         return tls_reason(error, "the client certificate was refused", _REASONS)
+    if not isinstance(error, OSError):
+        return str(error)
     return error.strerror or "the connection was closed during the TLS handshake"
 
 

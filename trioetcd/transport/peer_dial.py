@@ -10,9 +10,11 @@ from typing import Final
 
 import trio
 
+from trioetcd.pki import PkiError
 from trioetcd.transport.listener import HANDSHAKE_THREADS, Address
 from trioetcd.transport.peer_check import PeerCheck
 from trioetcd.transport.streams import ByteStream, InThread, run_in_thread, shake_hands, tls_reason
+from trioetcd.transport.tenure import RefusedError, Tenures
 from trioetcd.transport.tls import PEER_ALPN
 
 __all__ = ["Connect", "DialError", "TlsDialler", "connect_tcp", "notice_death", "reason_of"]
@@ -37,6 +39,8 @@ class TlsDialler:
         check: judges the certificate that is shown there; by default its usages.
         connect: makes the connection beneath.
         in_thread: runs the cryptography.
+        tenures: judges the peer's certificate after the handshake, and ends the connection when
+            it may not be used any more; without it the handshake alone decides.
     """
 
     def __init__(
@@ -47,7 +51,9 @@ class TlsDialler:
         check: PeerCheck | None = None,
         connect: Connect | None = None,
         in_thread: InThread = run_in_thread,
+        tenures: Tenures | None = None,
     ) -> None:
+        self._tenures = tenures
         self._context = context
         self._silence_seconds = silence_seconds
         self._judge = check or PeerCheck()
@@ -76,19 +82,24 @@ class TlsDialler:
         except OSError as error:  # it was gone before anything was said
             sock.close()
             raise DialError(f"{address}: {reason_of(error)}") from None
+        stream = ByteStream(secure)
         try:
             await shake_hands(secure, self._threads, self._in_thread)
             self._check(secure)
+            if self._tenures is not None:
+                await self._tenures.admit(
+                    stream, str(address), threads=self._threads, in_thread=self._in_thread
+                )
         except OSError as error:
-            secure.close()
+            stream.close()
             raise DialError(f"{address}: {reason_of(error)}") from None
-        except DialError as error:
-            secure.close()
+        except (PkiError, RefusedError, DialError) as error:
+            stream.close()
             raise DialError(f"{address}: {error}") from None
         except BaseException:
-            secure.close()
+            stream.close()
             raise
-        return ByteStream(secure)
+        return stream
 
     def _check(self, secure: ssl.SSLSocket) -> None:
         certificate = secure.getpeercert(binary_form=True)
