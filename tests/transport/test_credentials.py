@@ -17,7 +17,7 @@ from trioetcd.transport import tls
 from trioetcd.transport.credentials import CredentialFiles, KeyFiles, load
 
 NOW = datetime.now(UTC)
-PROFILE = Profile()
+PROFILE = Profile(peer_days=365)
 
 
 def write(directory: Path, name: str, data: bytes) -> Path:
