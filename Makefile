@@ -15,7 +15,7 @@ BUDGET ?= 60m
 # Two workers on two cores; -n 0 runs the tests in this process.
 WORKERS ?= 2
 
-.PHONY: help run test fast check format tidy ci proof bench clean clients
+.PHONY: help run test fast check format tidy ci proof scan bench clean clients
 
 help:
 	@echo "make run             build .venv, start one secure member, say how to talk to it"
@@ -24,6 +24,7 @@ help:
 	@echo "make check           ruff, mypy --strict, import-linter, tidy"
 	@echo "make ci              make check and the short proofs (kills, power cuts, faults)"
 	@echo "make proof           the long proofs for BUDGET=60m; cumulative, docs/track-record.md"
+	@echo "make scan            sslyze and testssl.sh against the ports of real members"
 	@echo "make bench           side by side with real etcd 3.5.1; ETCD=path for another one"
 	@echo "make format          let ruff format everything"
 
@@ -57,6 +58,10 @@ ci: check clients
 
 proof: $(VENV)/test.stamp
 	$(BIN)/python -m tests.proof.proof --budget $(BUDGET)
+
+# sslyze and testssl.sh against real members; needs PyPI and apt the first time.
+scan: $(VENV)/test.stamp
+	$(BIN)/python -m tests.scan.scan
 
 bench: $(VENV)/test.stamp
 	$(BIN)/python -m benchmarks.bench

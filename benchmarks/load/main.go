@@ -59,11 +59,12 @@ var modes = map[string]func(context.Context, *options) (*report, error){
 	"watch-latency": runWatchLatency,
 	"idle":          runIdle,
 	"first":         runFirst,
+	"steady":        runSteady,
 }
 
 func parse() *options {
 	o := &options{}
-	flag.StringVar(&o.mode, "mode", "put", "put, range, txn-put, page, fill, watch-fanout, watch-latency, idle, first")
+	flag.StringVar(&o.mode, "mode", "put", "put, range, txn-put, page, fill, watch-fanout, watch-latency, idle, first, steady")
 	flag.StringVar(&o.endpoint, "endpoint", "https://127.0.0.1:2379", "where members serve clients, with commas between; calls take turns")
 	flag.StringVar(&o.cacert, "cacert", "", "CA that signed the server's certificate")
 	flag.StringVar(&o.cert, "cert", "", "client certificate")
@@ -81,7 +82,7 @@ func parse() *options {
 	flag.IntVar(&o.txnOps, "txn-ops", 1, "puts in one txn (fill: 100)")
 	flag.IntVar(&o.watchers, "watchers", 1000, "watchers of one key")
 	flag.IntVar(&o.streams, "streams", 10, "watch streams they share")
-	flag.Float64Var(&o.rate, "rate", 100, "puts per second of watch-latency")
+	flag.Float64Var(&o.rate, "rate", 100, "puts per second of watch-latency, calls per second of steady")
 	flag.StringVar(&o.prefix, "prefix", "", "put in front of every key")
 	flag.Int64Var(&o.since, "since", 0, "mode first: nanoseconds since 1970 at which the member was started")
 	flag.IntVar(&o.pid, "pid", 0, "mode idle: the member's process, whose memory is looked at")

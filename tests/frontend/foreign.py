@@ -78,6 +78,7 @@ async def front(
     server_limits: ServerLimits | None = None,
     config: ReplicaConfig | None = None,
     origin_allowed: Callable[[str], bool] = lambda _: False,
+    host_allowed: Callable[[str], bool] = lambda _: True,
     send_buffer: int | None = None,
     seconds: float = 10,
 ) -> AsyncIterator[Front]:
@@ -93,7 +94,11 @@ async def front(
     ):
         log = Log(outputs=())
         frontend = Frontend(
-            server, limits=limits or Limits(), origin_allowed=origin_allowed, log=log
+            server,
+            limits=limits or Limits(),
+            origin_allowed=origin_allowed,
+            host_allowed=host_allowed,
+            log=log,
         )
         rejected: list[str] = []
 
@@ -104,7 +109,7 @@ async def front(
             sockets,
             context=server_context if secure else None,
             serve=serve,
-            rejected=lambda _, reason: rejected.append(reason),
+            rejected=lambda _, reason, _shown=b"": rejected.append(reason),
         )
         nursery.start_soon(frontend.run_deadlines)
         nursery.start_soon(frontend.run_keepalive)
@@ -241,6 +246,11 @@ class Client:
         """Wait until something holds, or fail when the connection ends before."""
         while not condition():
             assert not self.closed, "the server closed the connection"
+            await self._changed.wait()
+
+    async def wait_closed(self) -> None:
+        """Wait until the server has closed the connection."""
+        while not self.closed:
             await self._changed.wait()
 
     async def open(

@@ -628,3 +628,62 @@ async def test_draining_does_not_wait_for_who_is_gone(
         await client.close()
         await done.wait()  # no time passes on this clock
         found.disk.release()
+
+
+async def test_a_drained_connection_says_which_calls_counted_before_it_closes(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    """The last GOAWAY goes out: without it a client takes later calls for lost, and fails them."""
+    async with front() as found:
+        client = await found.client()
+        await client.call(KV + "Put", put_message(b"k"))
+        found.nursery.start_soon(found.frontend.drain)
+        await client.wait_closed()
+
+        assert client.goaways == [2**31 - 1, 1]
+        await client.close()
+
+
+async def test_who_is_to_come_again_is_served_until_it_has_gone(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Retired, a connection answers what is on its way, lets a waiting lock wait, then closes."""
+    autojump_clock.autojump_threshold = float("inf")
+    async with front() as found:
+        client = await found.client()
+        stream = await watch(client)
+        found.disk.hold()
+        under_way = await client.open(KV + "Put", framed(put_message(b"k")))
+        await found.disk.wait_held()
+        for connection in found.frontend._connections:
+            connection.retire()
+            connection.retire()
+        late = await client.open(KV + "Put", framed(put_message(b"late")))
+        await client.wait(lambda: stream.ended)
+        found.disk.release()
+        await client.wait(lambda: under_way.ended and late.ended)
+
+        assert (Code.UNAVAILABLE, "etcdserver: server stopped") == stream.status
+        assert (0, "") == under_way.status == late.status
+        assert client.goaways[0] == 2**31 - 1
+        autojump_clock.autojump_threshold = 0.01
+        await client.wait_closed()
+        await client.close()
+
+
+async def test_who_was_expelled_is_not_heard() -> None:
+    """Its streams are cancelled, and what it says then is not even read."""
+    async with front() as found:
+        client = await found.client()
+        stream = await watch(client)
+        (connection,) = found.frontend._connections
+        connection.expel()
+        late = await client.open(KV + "Put", framed(put_message(b"late")))
+        await client.wait(lambda: stream.ended)
+        other = await found.client()
+        await other.call(KV + "Put", put_message(b"k"))
+
+        assert (Code.CANCELLED, "etcdserver: watch canceled") == stream.status
+        assert not late.ended
+        assert found.server.store.revision == 2
+        await client.close()

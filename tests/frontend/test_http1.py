@@ -96,3 +96,28 @@ async def test_a_client_that_does_not_read_is_cut_off(
             await ask()
         assert trio.current_time() - started <= IDLE_SECONDS + 3
         await stream.aclose()
+
+
+@pytest.mark.parametrize("upgrade", [b"", b"Connection: Upgrade\r\nUpgrade: websocket\r\n"])
+async def test_only_known_hosts_are_asked_for_without_tls(upgrade: bytes) -> None:
+    """A page whose name was made to point here is told 421; with TLS the certificate decides."""
+    allowed = {"localhost", "::1"}
+    ask = b"GET /version HTTP/1.1\r\nHost: %s\r\n" + upgrade + b"\r\n"
+    async with front(secure=False, host_allowed=lambda host: host in allowed) as found:
+        for host, misdirected in (
+            (b"localhost:2379", False),
+            (b"[::1]:2379", False),
+            (b"evil.org", True),
+            (b"localhost.evil.org:2379", True),
+            (b"[", True),
+        ):
+            stream = await found.connect()
+            await stream.send_all(ask % host)
+            answer = await receive_until(stream, b"\r\n\r\n")
+            assert misdirected == answer.startswith(b"HTTP/1.1 421 Misdirected Request")
+            await trio.aclose_forcefully(stream)
+    async with front(host_allowed=lambda host: host in allowed) as found:
+        stream = await found.connect(alpn=("http/1.1",))
+        await stream.send_all(ask % b"evil.org")
+        assert not (await receive_until(stream, b"\r\n\r\n")).startswith(b"HTTP/1.1 421")
+        await trio.aclose_forcefully(stream)

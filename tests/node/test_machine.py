@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
+import pytest
 import trio
 
 from trioetcd.node.machine import HangUps
+
+SCRIPT = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
+from trioetcd.node.machine import raise_files_limit
+raise_files_limit()
+print(*resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
 
 
 async def test_every_hang_up_is_told_to_all() -> None:
@@ -35,3 +46,14 @@ async def test_every_hang_up_is_told_to_all() -> None:
 
     assert ["first", "second", "third"] * 2 == told
     assert signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+
+
+@pytest.mark.parametrize(("soft", "hard", "after"), [(200, 900, 900), (900, 900, 900)])
+def test_files_may_be_as_many_as_the_machine_lets(soft: int, hard: int, after: int) -> None:
+    """The soft limit becomes the hard one; neither is ever lowered."""
+    script = SCRIPT.format(soft=soft, hard=hard)
+    said = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout
+
+    assert f"{after} {hard}\n" == said

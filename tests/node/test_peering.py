@@ -23,10 +23,11 @@ from trioetcd.node.peering import Peering, ask, peer_limits
 from trioetcd.node.settings import Config
 from trioetcd.pki import CertifiedKey, Profile
 from trioetcd.replica import Envelope, Outputs, SnapshotSent
+from trioetcd.runtime.clock import SystemEntropy
 from trioetcd.runtime.server import Server
 from trioetcd.runtime.trace import Log
 from trioetcd.testing.cluster import free_port
-from trioetcd.transport.credentials import Contexts, load
+from trioetcd.transport.credentials import Credentials, load
 from trioetcd.url import parse_url
 from trioetcd.values import Index, MemberID, Term
 
@@ -39,7 +40,7 @@ class Node:
     """One node's peering, and what it is made of."""
 
     config: Config
-    contexts: Contexts
+    credentials: Credentials
     server: Server
     peering: Peering
     url: str
@@ -61,7 +62,7 @@ def authorities() -> Authorities:
     )
 
 
-def configure(directory: Path, authorities: Authorities, url: str) -> tuple[Config, Contexts]:
+def configure(directory: Path, authorities: Authorities, url: str) -> tuple[Config, Credentials]:
     """Make a member's certificates, and the settings that name them."""
     pki_files.create_member(
         directory,
@@ -84,27 +85,27 @@ def configure(directory: Path, authorities: Authorities, url: str) -> tuple[Conf
         {},
     )
     files, _ = credential_files(config, now=NOW)
-    return config, load(files, now=NOW)
+    return config, Credentials(load(files, now=NOW), entropy=SystemEntropy(), ended=lambda *_: None)
 
 
 @asynccontextmanager
 async def node(directory: Path, authorities: Authorities) -> AsyncIterator[Node]:
     """Run a server with its peering until the block is left."""
     url = f"https://127.0.0.1:{free_port()}"
-    config, contexts = configure(directory, authorities, url)
+    config, credentials = configure(directory, authorities, url)
     log = Log(outputs=())
     async with running(Disk()) as server, trio.open_nursery() as nursery:
         peering = Peering(
             config,
             server,
             Machine(),
-            contexts,
+            credentials,
             boot=1,
             log=log,
         )
         server.also_turned = peering.turned
         await nursery.start(peering.run)
-        yield Node(config, contexts, server, peering, url)
+        yield Node(config, credentials, server, peering, url)
         nursery.cancel_scope.cancel()
     log.close()
 
@@ -160,14 +161,14 @@ async def test_a_peer_port_in_use_is_named(tmp_path: Path, authorities: Authorit
         other.bind(("127.0.0.1", 0))
         other.listen()
         url = f"https://127.0.0.1:{other.getsockname()[1]}"
-        config, contexts = configure(tmp_path / "a", authorities, url)
+        config, credentials = configure(tmp_path / "a", authorities, url)
         log = Log(outputs=())
         async with running(Disk()) as server:
             peering = Peering(
                 config,
                 server,
                 Machine(),
-                contexts,
+                credentials,
                 boot=1,
                 log=log,
             )
@@ -192,10 +193,10 @@ async def test_who_asks_for_a_snapshot_at_the_end_hears_that_none_went(
     tmp_path: Path, authorities: Authorities
 ) -> None:
     """A member's last turns come when its peering has ended, and may ask for what it did."""
-    config, contexts = configure(tmp_path, authorities, f"https://127.0.0.1:{free_port()}")
+    config, credentials = configure(tmp_path, authorities, f"https://127.0.0.1:{free_port()}")
     with closing(Log(outputs=())) as log:
         async with running(Disk()) as server:
-            peering = Peering(config, server, Machine(), contexts, boot=1, log=log)
+            peering = Peering(config, server, Machine(), credentials, boot=1, log=log)
             async with trio.open_nursery() as nursery:
                 await nursery.start(peering.run)
                 nursery.cancel_scope.cancel()

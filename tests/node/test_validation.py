@@ -61,6 +61,20 @@ REFUSALS = [
     ("--cert-file=c", "--cert-file and --key-file must both be given"),
     ("--trusted-ca-file=c", "--trusted-ca-file needs --cert-file"),
     ("--cert-file=c --key-file=k --client-cert-auth", "--client-cert-auth needs --trusted-ca-file"),
+    ("--client-cert-file=c", "--client-cert-file and --client-key-file must both be given"),
+    ("--peer-client-key-file=c", "--peer-client-cert-file and --peer-client-key-file must both"),
+    ("--peer-client-cert-file=c --peer-client-key-file=k", "needs --peer-cert-file, --peer-key-f"),
+    ("--client-cert-allowed-cn=a --auto-tls", "need certificates to look at; give --cert-file"),
+    (
+        "--client-cert-allowed-cn=a --client-cert-allowed-hostname=b",
+        "--client-cert-allowed-cn and --client-cert-allowed-hostname exclude each other",
+    ),
+    (
+        f"--peer-cert-allowed-cn=a --peer-cert-allowed-hostname=b {PEERS}",
+        "--peer-cert-allowed-cn and --peer-cert-allowed-hostname exclude each other",
+    ),
+    ("--allow-client-cidrs=10.0.0.1/8", "10.0.0.1/8 has host bits set; write a network as"),
+    ("--allow-client-cidrs=10.0.0.0/8,home", "'home' does not appear to be"),
     ("--peer-cert-file=c --peer-key-file=k", "--peer-trusted-ca-file must be given, too"),
     ("--client-crl-file=f", "--client-crl-file is refused: revocation lists"),
     ("--discovery-srv=example.org", "list the members in --initial-cluster"),
@@ -155,6 +169,14 @@ def test_who_needs_a_certificate_follows_from_the_flags() -> None:
         ("--cert-file=c --key-file=k --trusted-ca-file=t", True),
     ):
         assert required == parse(line.split(), {}).client_cert_required, line
+
+
+def test_networks_are_read() -> None:
+    """IPv4 and IPv6, with and without their bits; none means from anywhere."""
+    config = parse(["--allow-client-cidrs=10.0.0.0/8,fd00::/8,::1"], {})
+
+    assert ["10.0.0.0/8", "fd00::/8", "::1/128"] == list(map(str, config.client_networks))
+    assert () == parse([], {}).client_networks
 
 
 GIVEN = [flag for flag in FLAGS.values() if flag.status in {Status.REFUSED, Status.REMOVED}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
@@ -32,12 +33,14 @@ def plain(
     hosts: tuple[str, ...] = ("localhost",),
     rsa_bits: int = 0,
     extra: x509.ExtensionType | None = None,
+    subject: x509.Name | None = None,
+    addresses: tuple[str, ...] = (),
 ) -> CertifiedKey:
     """Make a certificate without key identifiers, key usage or extended key usage."""
     key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey = ec.generate_private_key(ec.SECP256R1())
     if rsa_bits:
         key = rsa.generate_private_key(65537, rsa_bits)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    subject = subject or x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     signer: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey = key
     issuer_name = subject
     if issuer is not None:
@@ -59,8 +62,13 @@ def plain(
             x509.BasicConstraints(ca=True, path_length=None),
             critical=False,
         )
-    elif hosts:
-        names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
+    elif hosts or addresses:
+        names = x509.SubjectAlternativeName(
+            [
+                *(x509.DNSName(host) for host in hosts),
+                *(x509.IPAddress(ipaddress.ip_address(each)) for each in addresses),
+            ]
+        )
         builder = builder.add_extension(names, critical=False)
     if extra is not None:
         builder = builder.add_extension(extra, critical=False)

@@ -20,7 +20,7 @@ from tests.proof.kv import Client, Hash, RpcFailedError, Status
 from tests.proof.member import Credentials, Member, NotReadyError, etcd_credentials
 from tests.proof.proxy import owner_of
 
-__all__ = ["Cluster"]
+__all__ = ["NAMES", "Cluster"]
 
 NAMES: Final = ("a", "b", "c")
 POLL_SECONDS: Final = 0.01
@@ -37,6 +37,7 @@ class Cluster:
         data_dirs: where the data lie, one directory per member.
         flags: more flags for each member.
         size: how many members.
+        credentials: each member's, where they are not to be made here.
     """
 
     def __init__(
@@ -47,10 +48,11 @@ class Cluster:
         data_dirs: Sequence[Path] = (),
         flags: Sequence[str] = (),
         size: int = len(NAMES),
+        credentials: Sequence[Credentials] = (),
     ) -> None:
         self.target = target
         self.root = root
-        self.credentials = _credentials(target, root)
+        self.credentials = list(credentials) or _credentials(target, root)
         self.members = [
             Member(
                 target,
@@ -135,10 +137,14 @@ class Cluster:
 
     def close(self) -> None:
         """End everything."""
+        self.hang_up()
+        self.kill()
+
+    def hang_up(self) -> None:
+        """Close the connections that questions went over; the next question opens new ones."""
         for client in self._clients.values():
             client.close()
         self._clients.clear()
-        self.kill()
 
     def client(self, place: int) -> Client:
         """Give the one connection to a member that all questions go over."""

@@ -29,7 +29,7 @@ RECORD: Final = ROOT / "docs" / "track-record.md"
 BEGIN: Final = "<!-- proof table: written by tests/proof/proof.py -->"
 END: Final = "<!-- end of the proof table -->"
 SHARES: Final = {
-    "simulate": (0.2, "seeds of the simulator, 60 simulated seconds with faults each"),
+    "simulate": (0.15, "seeds of the simulator, 60 simulated seconds with faults each"),
     "kill": (0.12, "kill -9 at random moments under load"),
     "power": (0.12, "power cuts at random moments under load"),
     "cluster_kill": (0.08, "leaders of three killed under load"),
@@ -41,6 +41,10 @@ SHARES: Final = {
     "sync_order": (0.03, "puts whose sync was seen before their answer"),
     "bitflip": (0.1, "single bits flipped in a data directory"),
     "abuse": (0.05, "HTTP/2 and TLS abuse cases"),
+    "rotation": (
+        0.05,
+        "rotations of three members' certificates and CAs under load, no failed call",
+    ),
     "nodes": (0.05, "runs of three whole nodes in mock time, with trouble"),
     "fuzz": (0.15, "inputs tried on the parsers"),
 }

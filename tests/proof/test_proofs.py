@@ -43,6 +43,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("sync_order", ["--cycles=40"]),
         ("bitflip", ["--cycles=60"]),
         ("abuse", []),
+        ("rotation", ["--cycles=3"]),
         ("fuzz", ["--cycles=3000", "--seconds=60"]),
     ],
 )

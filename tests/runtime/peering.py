@@ -24,6 +24,7 @@ from trioetcd.runtime.snapshot_stream import SnapshotIntake
 from trioetcd.runtime.trace import Log
 from trioetcd.testing.space import DictSpace
 from trioetcd.transport.listener import Address, Listener, open_sockets
+from trioetcd.transport.peer_check import PeerCheck
 from trioetcd.transport.peer_dial import TlsDialler
 from trioetcd.values import ClusterID, Index, MemberID, Term
 from trioetcd.wire.limits import PeerLimits
@@ -194,6 +195,7 @@ async def peering(
             context=listens_with,
             serve=found.door.serve,
             rejected=found.door.rejected,
+            check=PeerCheck().refusal_of_dialler,
         )
         nursery.start_soon(listener.run, nursery)
         await nursery.start(found.peers.run)

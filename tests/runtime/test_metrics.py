@@ -131,7 +131,7 @@ os_fd_limit gauge
 def test_what_dashboards_read_is_there() -> None:
     """Every name etcd's dashboard and alerts read is there with its type and labels."""
     metrics = Metrics()
-    assert len(list(every_family(metrics))) == 117
+    assert len(list(every_family(metrics))) == 123
     families = parse(metrics.render())
     for line in NEEDED.split("\n")[1:-1]:
         name, kind, *labels = line.split()

@@ -85,7 +85,7 @@ async def test_a_removed_member_is_told() -> None:
     """Who was removed while it was away learns it from the first peer it dials."""
     async with cluster_of([1, 2]) as (one, two):
         one.do(Removal(MemberID(2)))
-        two.peers.reconnect()
+        two.peers._peers[MemberID(1)].link.reconnect()
         await two.wait(lambda: two.expelled > 0)
         lines = one.logged()
 

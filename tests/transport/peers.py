@@ -133,7 +133,7 @@ class Door:
         except (trio.BrokenResourceError, trio.ClosedResourceError, RemoteProtocolError):
             pass
 
-    def reject(self, remote: str, reason: str) -> None:
+    def reject(self, remote: str, reason: str, certificate: bytes = b"") -> None:
         self.rejected.append(reason)
         self.happened.set()
 

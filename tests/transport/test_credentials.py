@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import ssl
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,12 +12,12 @@ import pytest
 
 from tests.transport.handshake import shake
 from trioetcd import pki
-from trioetcd.pki import PkiError, Profile, Role
+from trioetcd.pki import CertifiedKey, PkiError, Profile, Role
 from trioetcd.transport import tls
-from trioetcd.transport.credentials import CredentialFiles, Credentials, KeyFiles, load
+from trioetcd.transport.credentials import CredentialFiles, KeyFiles, load
 
 NOW = datetime.now(UTC)
-PROFILE = Profile()
+PROFILE = Profile(peer_days=365)
 
 
 def write(directory: Path, name: str, data: bytes) -> Path:
@@ -47,7 +49,6 @@ def test_good_files_make_a_generation_without_warnings(files: CredentialFiles) -
 
     assert (7, ()) == (contexts.generation, contexts.warnings)
     assert outcome.version == "TLSv1.3"
-    assert Credentials(contexts).current is contexts
 
 
 def test_without_a_client_ca_there_is_no_client_trust(files: CredentialFiles) -> None:
@@ -104,3 +105,67 @@ def test_a_suite_that_does_not_exist_is_refused(files: CredentialFiles) -> None:
     """The sentence names the flag."""
     with pytest.raises(PkiError, match="--cipher-suites: unexpected TLS cipher suite"):
         load(replace(files, cipher_suites=("TLS_X",)), now=NOW)
+
+
+def issue(files: KeyFiles, role: Role, name: str, authority: CertifiedKey) -> KeyFiles:
+    """Write a certificate beside others, of an authority of the test's."""
+    pair = pki.issue(authority, role, "m", hosts=["localhost"], now=NOW, profile=PROFILE)
+    directory = files.certificate.parent
+    return KeyFiles(
+        write(directory, f"{name}.crt", pair.certificate),
+        write(directory, f"{name}.key", pair.key),
+        write(directory, f"{name}-ca.crt", authority.certificate),
+    )
+
+
+def test_members_may_dial_with_certificates_of_their_own(files: CredentialFiles) -> None:
+    """Then each of the two needs one usage only; both must be of the peers' CA."""
+    authority = pki.create_authority("peer", now=NOW, profile=PROFILE)
+    listener = issue(files.peer, Role.SERVER, "listener", authority)
+    dialler = issue(files.peer, Role.CLIENT, "dialler", authority)
+    contexts = load(replace(files, peer=listener, peer_client=dialler), now=NOW)
+    outcome = shake(contexts.peer_listener, contexts.peer_dialer)
+
+    assert outcome.client_der is not None
+    assert contexts.peer_client.fingerprint == hashlib.sha256(outcome.client_der).hexdigest()
+    for one, other, words in (
+        (dialler, dialler, "lacks the usage serverAuth"),
+        (listener, listener, "lacks the usage clientAuth"),
+        (listener, files.peer, "is not signed by its CA"),
+    ):
+        changed = replace(files, peer=one, peer_client=replace(other, trust=listener.trust))
+        with pytest.raises(PkiError, match=words):
+            load(changed, now=NOW)
+
+
+def test_one_ca_needs_names_where_one_usage_is_enough(files: CredentialFiles) -> None:
+    """One CA for all is warned of, is refused if any client could be a member, or is settled."""
+    authority = pki.create_authority("all", now=NOW, profile=PROFILE)
+    one = replace(
+        files,
+        client=issue(files.client, Role.SERVER, "server", authority),
+        peer=issue(files.peer, Role.PEER, "member", authority),
+    )
+    two = replace(
+        one,
+        peer=issue(files.peer, Role.SERVER, "listener", authority),
+        peer_client=issue(files.peer, Role.CLIENT, "dialler", authority),
+    )
+
+    assert [True] == ["--peer-cert-allowed-cn" in each for each in load(one, now=NOW).warnings]
+    assert () == load(replace(one, names_told=True), now=NOW).warnings
+    with pytest.raises(PkiError, match="every client's certificate could join as a member"):
+        load(two, now=NOW)
+    assert () == load(replace(two, names_told=True), now=NOW).warnings
+
+
+def test_the_metrics_may_be_had_without_a_certificate(files: CredentialFiles) -> None:
+    """Where that is asked for, and on their listener alone."""
+    strict, lax = load(files, now=NOW), load(replace(files, metrics_optional=True), now=NOW)
+    nobody = tls.client_context(trust=Path(str(files.client.trust)).read_bytes())
+
+    assert strict.metrics_listener is strict.client_listener
+    assert shake(lax.metrics_listener, nobody).client_der is None
+    for context in (strict.metrics_listener, lax.client_listener):
+        with pytest.raises(ssl.SSLError):
+            shake(context, nobody)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import resource
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.transport.pairs import NOW, PROFILE, authority, client_context, server_context
+from tests.transport.pairs import NOW, PROFILE, authority, bundle, client_context, server_context
 from trioetcd import pki
 from trioetcd.pki import Role
 from trioetcd.transport import tls
@@ -24,9 +25,12 @@ from trioetcd.transport.listener import (
     HANDSHAKE_SECONDS,
     Accepted,
     Address,
+    Check,
     Listener,
+    Network,
     open_sockets,
 )
+from trioetcd.transport.streams import InThread, run_in_thread
 
 ANYWHERE = Address("127.0.0.1", 0)
 
@@ -39,6 +43,7 @@ class Door:
     scope: trio.CancelScope
     accepted: list[Accepted] = field(default_factory=list)
     rejected: list[tuple[str, str]] = field(default_factory=list)
+    shown: list[bytes] = field(default_factory=list)
     happened: trio.Event = field(default_factory=trio.Event)
 
     @property
@@ -51,6 +56,13 @@ class Door:
         await sock.connect(self.sockets[0].getsockname())
         return trio.SocketStream(sock)
 
+    async def speak(self) -> trio.SocketStream:
+        """Come in without TLS, say something, and wait for the greeting."""
+        stream = await self.connect()
+        await stream.send_all(b".")
+        assert await receive_exactly(stream, 6) == b"hello."
+        return stream
+
     async def enter(self, context: ssl.SSLContext) -> trio.SSLStream[trio.SocketStream]:
         """Come in as a foreign client does, and wait for the greeting."""
         stream = trio.SSLStream(await self.connect(), context, server_hostname="localhost")
@@ -58,8 +70,9 @@ class Door:
         assert await stream.receive_some() == b"hello"
         return stream
 
-    def reject(self, remote: str, reason: str) -> None:
+    def reject(self, remote: str, reason: str, certificate: bytes = b"") -> None:
         self.rejected.append((remote, reason))
+        self.shown.append(certificate)
         self.happened.set()
 
     async def wait_rejected(self, count: int) -> list[str]:
@@ -75,6 +88,10 @@ async def door(
     *,
     context: Callable[[], ssl.SSLContext] | None = server_context,
     strangers_max: int = 256,
+    waiting_max: int = 1024,
+    networks: Sequence[Network] = (),
+    check: Check | None = None,
+    in_thread: InThread = run_in_thread,
 ) -> AsyncIterator[Door]:
     sockets = await open_sockets(address)
     async with trio.open_nursery() as connections:
@@ -91,7 +108,11 @@ async def door(
             context=context,
             serve=serve,
             rejected=found.reject,
+            networks=networks,
+            check=check,
             strangers_max=strangers_max,
+            waiting_max=waiting_max,
+            in_thread=in_thread,
         )
 
         async def accept() -> None:
@@ -101,6 +122,23 @@ async def door(
         connections.start_soon(accept)
         yield found
         connections.cancel_scope.cancel()
+
+
+async def in_loop(
+    work: Callable[[], object], /, *, limiter: trio.CapacityLimiter | None = None
+) -> object:
+    """Do what others do in a thread: a mock clock does not wait for threads."""
+    await trio.lowlevel.checkpoint()
+    return work()
+
+
+async def receive_exactly(stream: trio.SocketStream, size: int) -> bytes:
+    received = b""
+    while len(received) < size:
+        data = await stream.receive_some(size - len(received))
+        assert data, received
+        received += data
+    return received
 
 
 async def drain(stream: trio.SocketStream) -> bytes:
@@ -253,7 +291,7 @@ async def test_a_handshake_that_trickles_ends_at_the_deadline(
     with pytest.raises(ssl.SSLWantReadError):
         client.do_handshake()
     data = hello.read()[:-1]
-    async with door() as found:
+    async with door(in_thread=in_loop) as found:
         stream = await found.connect()
         started = trio.current_time()
 
@@ -272,7 +310,7 @@ async def test_a_handshake_that_trickles_ends_at_the_deadline(
 
 
 async def test_strangers_are_bounded_and_others_get_in() -> None:
-    """Beyond the bound strangers wait in the kernel; when one goes, the next one has its turn."""
+    """Beyond the bound strangers wait; when one goes, the next one has its turn."""
     async with door(strangers_max=4) as found:
         strangers = [await found.connect() for _ in range(8)]
         await trio.testing.wait_all_tasks_blocked()
@@ -298,12 +336,11 @@ async def test_more_strangers_than_the_bound_hold_up_nobody_for_long(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """Silent strangers, three times the bound, are gone after three deadlines; then it is free."""
-    async with door(strangers_max=10) as found:
+    async with door(strangers_max=10, in_thread=in_loop) as found:
         strangers = [await found.connect() for _ in range(30)]
         await found.wait_rejected(30)
 
         assert trio.current_time() <= 3 * HANDSHAKE_SECONDS + 3.5
-        autojump_clock.autojump_threshold = float("inf")  # the handshake is on a thread
         stream = await found.enter(client_context())
         await stream.transport_stream.aclose()
         for stranger in strangers:
@@ -313,9 +350,7 @@ async def test_more_strangers_than_the_bound_hold_up_nobody_for_long(
 async def test_served_connections_are_no_strangers() -> None:
     """Connections that are in do not count: many more of them than the bound are served."""
     async with door(strangers_max=2, context=None) as found:
-        streams = [await found.connect() for _ in range(12)]
-        for stream in streams:
-            assert await stream.receive_some() == b"hello"
+        streams = [await found.speak() for _ in range(12)]
         for stream in streams:
             await stream.aclose()
 
@@ -325,8 +360,7 @@ async def test_served_connections_are_no_strangers() -> None:
 async def test_a_plain_listener_serves_without_tls() -> None:
     """Without a context a connection is served as it is, without ALPN and certificate."""
     async with door(context=None) as found:
-        stream = await found.connect()
-        assert await stream.receive_some() == b"hello"
+        stream = await found.speak()
         await stream.aclose()
         accepted = found.accepted[0]
 
@@ -371,9 +405,10 @@ async def test_running_out_of_files_is_told_and_survived() -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         stream = trio.SocketStream(client)
+        await stream.send_all(b".")
 
         assert "no connection could be accepted: Too many open files" == reasons[0]
-        assert await stream.receive_some() == b"hello"
+        assert await receive_exactly(stream, 6) == b"hello."
         await stream.aclose()
 
 
@@ -381,8 +416,7 @@ async def test_ipv6_is_listened_on() -> None:
     """An IPv6 address is bound, and remote and address are written with their port."""
     address = Address("::1", 0)
     async with door(address, context=None) as found:
-        stream = await found.connect()
-        assert await stream.receive_some() == b"hello"
+        stream = await found.speak()
         await stream.aclose()
 
         assert found.sockets[0].family == socket.AF_INET6
@@ -408,8 +442,7 @@ async def test_a_unix_socket_is_its_owners(tmp_path: Path) -> None:
     for _ in range(2):  # the second time the file of the first is in the way
         async with door(address, context=None) as found:
             assert path.stat().st_mode & 0o777 == 0o600
-            stream = await found.connect()
-            assert await stream.receive_some() == b"hello"
+            stream = await found.speak()
             await stream.aclose()
             assert ("@", str(path)) == (found.accepted[0].remote, str(address))
 
@@ -466,3 +499,191 @@ async def test_connections_outlive_the_accepting() -> None:
         await stream.send_all(b"still here")
         assert await stream.receive_some() == b"still here"
         await stream.transport_stream.aclose()
+
+
+async def test_one_address_costs_another_nothing() -> None:
+    """An address that fills every place, and the queue, makes room at once for another one."""
+    async with door(strangers_max=4, waiting_max=8) as found:
+        strangers = [await found.connect() for _ in range(12)]
+        await trio.testing.wait_all_tasks_blocked()
+        assert [] == found.rejected
+        sock = trio.socket.socket()
+        await sock.bind(("127.0.0.2", 0))
+        await sock.connect(found.name)
+        stream = trio.SSLStream(
+            trio.SocketStream(sock), client_context(), server_hostname="localhost"
+        )
+        await stream.do_handshake()
+        assert await stream.receive_some() == b"hello"
+        reasons = await found.wait_rejected(1)
+
+        assert ["another address needed its place, for its own held many"] == reasons
+        await stream.transport_stream.aclose()
+        for stranger in strangers:
+            await stranger.aclose()
+
+
+async def test_a_crowd_of_one_address_comes_in_one_after_the_other() -> None:
+    """Clients of one address that come together, more than there are places, all get in."""
+    async with door(strangers_max=2) as found:
+        entered = []
+
+        async def enter() -> None:
+            entered.append(await found.enter(client_context()))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(enter)
+
+        assert (20, []) == (len(entered), found.rejected)
+        for stream in entered:
+            await stream.transport_stream.aclose()
+
+
+async def test_who_is_too_many_is_told() -> None:
+    """When the queue is full, too, the last one of the address that waits most is closed."""
+    async with door(strangers_max=2, waiting_max=3) as found:
+        strangers = [await found.connect() for _ in range(6)]
+        reasons = await found.wait_rejected(1)
+
+        assert ["too many connections of its address wait for their TLS handshake"] == reasons
+        assert await drain(strangers[5]) == b""
+        for stranger in strangers[:5]:
+            await stranger.aclose()
+
+
+async def test_silence_without_tls_ends_at_the_deadline(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Without TLS a connection is a stranger until its first byte, with the same deadline."""
+    async with door(context=None, strangers_max=1) as found:
+        started = trio.current_time()
+        stream = await found.connect()
+
+        assert await drain(stream) == b""
+        assert ["no byte within 5 s"] == await found.wait_rejected(1)
+        assert trio.current_time() - started == pytest.approx(HANDSHAKE_SECONDS, abs=0.1)
+        assert [] == found.accepted
+
+
+async def test_silence_without_a_certificate_ends_at_the_deadline(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Where no certificate is asked for, a handshake alone makes nobody known."""
+    everybody = tls.client_listener_context(bundle(Role.SERVER), trust=None)
+    async with door(context=lambda: everybody, in_thread=in_loop) as found:
+        stream = trio.SSLStream(
+            await found.connect(), client_context(), server_hostname="localhost"
+        )
+        await stream.do_handshake()
+
+        assert ["no TLS handshake within 5 s"] == await found.wait_rejected(1)
+        assert [] == found.accepted
+        await stream.transport_stream.aclose()
+
+
+async def test_strangers_from_elsewhere_are_closed_before_the_handshake() -> None:
+    """Outside of the networks no byte is answered, and one line tells of it, not one each."""
+    inside = [ipaddress.ip_network("127.0.0.2/31"), ipaddress.ip_network("fd00::/8")]
+    async with door(networks=inside) as found:
+        for _ in range(5):
+            stream = await found.connect()
+            assert await drain(stream) == b""
+        reasons = await found.wait_rejected(1)
+        assert ["its address is in none of the networks that may come"] == reasons
+        sock = trio.socket.socket()
+        await sock.bind(("127.0.0.3", 0))
+        await sock.connect(found.name)
+        stream = trio.SocketStream(sock)
+        await stream.send_all(b"GET")
+        await found.wait_rejected(2)
+
+        assert found.rejected[1][0].startswith("127.0.0.3:")
+        assert "plain" in found.rejected[1][1] or "TLS" in found.rejected[1][1]
+        await stream.aclose()
+
+
+async def test_unix_sockets_are_in_every_network(tmp_path: Path) -> None:
+    """Who may open the file is let in, whatever networks there are."""
+    address = Address("", 0, str(tmp_path / "member.sock"))
+    async with door(address, context=None, networks=[ipaddress.ip_network("10.0.0.0/8")]) as found:
+        stream = await found.speak()
+        await stream.aclose()
+
+
+async def test_a_verified_certificate_may_be_refused() -> None:
+    """The check is asked with certificate and address, and its reason ends the connection."""
+    asked = []
+
+    async def check(certificate: bytes, remote: str) -> str:
+        asked.append((certificate, remote))
+        return "not on a Sunday"
+
+    async with door(check=check) as found:
+        assert b"" == await trio.to_thread.run_sync(come_in, found.name, client_context())
+        assert ["not on a Sunday"] == await found.wait_rejected(1)
+        assert [(found.shown[0], found.rejected[0][0])] == asked
+        assert pki.identity_of(found.shown[0]).common_name == "name"
+        assert [] == found.accepted
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_refused_certificate_is_told(version: ssl.TLSVersion) -> None:
+    """Who rejects a certificate hears which one it was, in either form of its message."""
+    context = client_context(ca="other")
+    context.maximum_version = version
+    async with door() as found:
+        await trio.to_thread.run_sync(be_refused, found.name, context)
+        await found.wait_rejected(1)
+
+        assert pki.identity_of(found.shown[0]).common_name == "name"
+        assert [] == found.accepted
+
+
+def come_in(name: tuple[str, int], context: ssl.SSLContext) -> bytes:
+    """Come in by Python's own TLS, and give what is heard."""
+    with (
+        socket.create_connection(name) as sock,
+        context.wrap_socket(sock, server_hostname="localhost") as secure,
+    ):
+        return secure.recv(5)
+
+
+def come_thrice(name: tuple[str, int], version: ssl.TLSVersion) -> list[bytes]:
+    """Come in three times, the second and third time with the first session; give what is heard."""
+    context = client_context()
+    context.maximum_version = version
+    session = None
+    heard = []
+    for _ in range(3):
+        with (
+            socket.create_connection(name) as sock,
+            context.wrap_socket(sock, server_hostname="localhost", session=session) as secure,
+        ):
+            try:
+                heard.append(secure.recv(5))
+            except OSError:
+                heard.append(b"")
+            session = session or secure.session
+            if heard[-1]:
+                secure.unwrap()  # a farewell on both sides keeps the session good
+    return heard
+
+
+@pytest.mark.parametrize(
+    ("version", "heard"),
+    [
+        # OpenSSL keeps sessions of TLS 1.2, and Python cannot forbid it: resuming one is refused,
+        # and the session with it.
+        (ssl.TLSVersion.TLSv1_2, [b"hello", b"", b"hello"]),
+        (ssl.TLSVersion.TLSv1_3, [b"hello", b"hello", b"hello"]),
+    ],
+)
+async def test_no_session_is_resumed(version: ssl.TLSVersion, heard: list[bytes]) -> None:
+    """With a saved session nobody is served without showing a certificate again."""
+    async with door() as found:
+        assert heard == await trio.to_thread.run_sync(come_thrice, found.name, version)
+        reasons = [reason for _, reason in found.rejected]
+
+        assert ["it went on with an old TLS session"] * heard.count(b"") == reasons
+        assert all(not each.stream.socket.session_reused for each in found.accepted)  # type: ignore[attr-defined] # TLS all

@@ -63,7 +63,7 @@ async def test_the_certificate_must_name_the_host() -> None:
             sockets,
             context=listener_context,
             serve=serve,
-            rejected=lambda _, reason: rejected.append(reason),
+            rejected=lambda _, reason, _shown=b"": rejected.append(reason),
         )
         nursery.start_soon(listener.run, nursery)
         sentence = await refused(Address(name[0], name[1]))

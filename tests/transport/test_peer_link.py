@@ -349,3 +349,66 @@ async def test_a_full_outbox_drops_entries_and_keeps_heartbeats() -> None:
         assert owner.lost_messages == 5
         assert outbox.waiting == 6
     peer.connections[0].close()
+
+
+async def test_a_renewed_connection_loses_and_repeats_nothing() -> None:
+    """While messages are sent all the time, each arrives once and in order."""
+    async with door() as found, link_to([found.address]) as (link, owner):
+        await owner.wait(lambda: link.active)
+        sent = 0
+        for turn in range(5):
+            while len(found.connections) <= turn + 1:
+                sent += 1
+                link.send([heartbeat(sent)])
+                if sent % 50 == 0:
+                    link.renew()
+                await trio.lowlevel.checkpoint()
+        await found.wait(lambda: len(found.heard) >= sent)
+
+        assert [heartbeat(at) for at in range(1, sent + 1)] == found.heard
+        assert (0, 0) == (owner.unreachables, owner.lost_messages)
+        assert owner.told[:1] * len(owner.told) == owner.told
+        assert link.active
+
+
+async def test_what_does_not_fit_any_more_is_written_before_the_connection_is_renewed() -> None:
+    """Large messages that wait in the kernel and in the outbox go out, on one or the other."""
+    async with door() as found, link_to([found.address]) as (link, owner):
+        await owner.wait(lambda: link.active)
+        messages = [proposal(at, 1_000_000) for at in range(1, 9)]
+        for message in messages:
+            link.send([message])
+        link.renew()
+        await found.wait(lambda: len(found.heard) == len(messages))
+
+        assert messages == found.heard
+        assert (0, 0) == (owner.unreachables, owner.lost_messages)
+
+
+async def test_a_renewal_that_fails_keeps_the_connection(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It is tried again and again, and meanwhile the old one serves."""
+    autojump_clock.autojump_threshold = float("inf")
+    failing = False
+    attempts = 0
+
+    async def dial(address: Address) -> ByteStream:
+        nonlocal attempts
+        attempts += 1
+        if failing:
+            raise DialError("the certificate there is bad")
+        return await dialler().dial(address)
+
+    async with door() as found, link_to([found.address], dial=dial) as (link, owner):
+        await owner.wait(lambda: link.active)
+        failing = True
+        link.renew()
+        autojump_clock.autojump_threshold = 0.01
+        await trio.sleep(5)
+        autojump_clock.autojump_threshold = float("inf")
+        link.send([heartbeat(1)])
+        await found.wait(lambda: len(found.heard) == 1)
+
+        assert attempts >= 5
+        assert (1, 0) == (len(found.connections), owner.unreachables)

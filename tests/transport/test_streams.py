@@ -297,3 +297,51 @@ async def test_the_socket_is_shown() -> None:
     assert stream.socket is one
     stream.close()
     two.close()
+
+
+@both
+async def test_what_is_cut_ends_for_reader_and_writer(kind: str) -> None:
+    """Who waits to read meets the end, though bytes have arrived; who writes meets a broken one."""
+    with streams(kind) as (above, below):
+        ended = trio.Event()
+
+        async def read() -> None:
+            assert await above.receive_some() == b""
+            ended.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await trio.testing.wait_all_tasks_blocked()
+            below.send_nowait(b"too late")
+            above.cut()
+            await ended.wait()
+        with pytest.raises(trio.BrokenResourceError):
+            await above.send_all(b"x" * 100_000)
+        above.cut()
+        above.close()
+        above.cut()
+
+
+@both
+async def test_who_has_ended_still_reads_and_never_writes(kind: str) -> None:
+    """The other side reads to the end and may go on; nothing is sent least of all bare."""
+    with streams(kind) as (above, below):
+        above.send_nowait(b"last words")
+        above.end()
+        with pytest.raises(trio.ClosedResourceError):
+            above.send_nowait(b"more")
+        assert await receive_exactly(below, 10) == b"last words"
+        assert await below.receive_some() == b""
+        below.send_nowait(b"still here")
+        assert await receive_exactly(above, 10) == b"still here"
+        below.close()
+        assert await above.receive_some() == b""
+
+
+async def test_both_sides_may_end_at_once() -> None:
+    """Two farewells that cross: each side meets the end, and nothing else."""
+    with streams("tls") as (above, below):
+        above.end()
+        below.end()
+        above.end()
+        assert (b"", b"") == (await above.receive_some(), await below.receive_some())

@@ -35,8 +35,17 @@ SERVER = bundle(Role.SERVER, CLIENT_CA)
 ALICE = bundle(Role.CLIENT, CLIENT_CA)
 
 
-def listener(**changes: str) -> ssl.SSLContext:
-    return tls.client_listener_context(SERVER, trust=CLIENT_CA.certificate, **changes)
+def listener(
+    *, suites: str = "", version_min: str = "TLS1.2", version_max: str = "", optional: bool = False
+) -> ssl.SSLContext:
+    return tls.client_listener_context(
+        SERVER,
+        trust=CLIENT_CA.certificate,
+        suites=suites,
+        version_min=version_min,
+        version_max=version_max,
+        optional=optional,
+    )
 
 
 def test_the_right_client_comes_in() -> None:
@@ -99,6 +108,18 @@ def test_without_a_client_ca_everybody_comes_in() -> None:
     outcome = shake(server, tls.client_context(trust=CLIENT_CA.certificate, bundle=ALICE))
 
     assert outcome.client_der is None
+
+
+def test_where_certificates_are_optional_wrong_ones_stay_out() -> None:
+    """Nobody need show a certificate, and nobody may show one of another CA."""
+    without = shake(listener(optional=True), tls.client_context(trust=CLIENT_CA.certificate))
+    right = tls.client_context(trust=CLIENT_CA.certificate, bundle=ALICE)
+    wrong = tls.client_context(trust=CLIENT_CA.certificate, bundle=bundle(Role.CLIENT, OTHER_CA))
+
+    assert without.client_der is None
+    assert shake(listener(optional=True), right).client_der is not None
+    with pytest.raises(ssl.SSLError):
+        shake(listener(optional=True), wrong)
 
 
 def test_a_client_refuses_a_server_of_another_name_or_ca() -> None:

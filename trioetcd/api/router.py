@@ -7,6 +7,7 @@ nobody mistakes "not yet" for "never heard of".
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from trioetcd.api.audit import Auditor
 from trioetcd.api.auth import AuthAPI
@@ -38,6 +39,8 @@ from trioetcd.runtime.server import Server
 from trioetcd.schema.services import METHODS
 
 __all__ = ["Router"]
+
+SNAPSHOT: Final = "/etcdserverpb.Maintenance/Snapshot"
 
 
 class Router:
@@ -76,6 +79,10 @@ class Router:
         self.announced = streams
         self.streams = streams | {path: as_stream(each) for path, each in self.waiting.items()}
         assert unary.keys() | self.streams.keys() <= METHODS.keys()
+
+    def ends(self, path: str) -> bool:
+        """Say whether a stream ends by itself, sooner or later; a watch does not."""
+        return path in self.waiting or path == SNAPSHOT
 
     def tick(self, now: float) -> None:
         """Tell the handlers what time it is; about ten times a second."""

@@ -61,6 +61,7 @@ class Frontend:
         server: the member.
         limits: bounds on what a connection may send.
         origin_allowed: whether a browser's page of this origin may use the member.
+        host_allowed: whether plain HTTP without TLS may ask for this host name.
         log: where trouble is told.
         backups: makes those that clients want, if any can be made.
         auditor: takes notes of all changes, if any are to be taken.
@@ -72,12 +73,14 @@ class Frontend:
         *,
         limits: Limits,
         origin_allowed: Callable[[str], bool],
+        host_allowed: Callable[[str], bool] = lambda _: True,
         log: Log,
         backups: Backups | None = None,
         auditor: Auditor | None = None,
     ) -> None:
         self._server = server
         self._limits = limits
+        self._host_allowed = host_allowed
         self._log = log
         self._router = Router.of(server, backups, auditor)
         self._door = HttpDoor(server)
@@ -144,8 +147,16 @@ class Frontend:
                 door=self._door,
                 watch=self._watch if api else None,
                 limits=self._limits,
+                host_allowed=None if accepted.stream.encrypted else self._plain_host_allowed,
                 origin=origin,
             ).run(first)
+
+    def _plain_host_allowed(self, host: str) -> bool:
+        """Keep out pages whose host name was made to point here (DNS rebinding, CVE-2018-5702)."""
+        if self._host_allowed(host):
+            return True
+        self._log.warn("rejecting HTTP request to prevent DNS rebinding attacks", host=host[:200])
+        return False
 
     async def _serve_http2(
         self, accepted: Accepted, origin: Origin, first: bytes, router: Router
@@ -162,6 +173,8 @@ class Frontend:
             origin=origin,
         )
         self._connections.add(connection)
+        accepted.stream.on_retire = connection.retire
+        accepted.stream.on_expel = connection.expel
         try:
             if self._draining:
                 connection.drain()

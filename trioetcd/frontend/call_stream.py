@@ -39,10 +39,15 @@ class Connection(Protocol):
 
 
 class CallStream:
-    """A call with many messages, as handlers see it (`api.context.MessageStream`)."""
+    """A call with many messages, as handlers see it (`api.context.MessageStream`).
 
-    def __init__(self, connection: Connection, call: int) -> None:
+    Attributes:
+        finite: whether it ends by itself, and is worth waiting for when its client is to move.
+    """
+
+    def __init__(self, connection: Connection, call: int, *, finite: bool = False) -> None:
         self.call = call
+        self.finite = finite
         self.scope = trio.CancelScope()
         self.drained = trio.Event()
         self.stopped = False

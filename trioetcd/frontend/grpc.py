@@ -17,7 +17,7 @@ import trio
 
 from trioetcd.api.context import StreamHandler
 from trioetcd.api.router import Router
-from trioetcd.errors import DEADLINE_EXCEEDED, STOPPED, Code, EtcdError, unread
+from trioetcd.errors import DEADLINE_EXCEEDED, STOPPED, WATCH_CANCELED, Code, EtcdError, unread
 from trioetcd.frontend.call_stream import CallStream
 from trioetcd.frontend.http import HttpDoor
 from trioetcd.pki import NOWHERE, Origin
@@ -31,6 +31,9 @@ __all__ = ["GrpcConnection", "Turns"]
 
 TURN_SECONDS: Final = 0.002
 """How long a connection's reads may take before others have their turn."""
+
+MOVING_SECONDS: Final = 2.0
+"""A client that is to come again has so long to close this connection once it is idle."""
 
 _OK: Final = Code.OK  # looking up a member of an enumeration is a call in Python 3.11
 
@@ -101,7 +104,7 @@ class GrpcConnection:
         self._scope = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._calls: dict[int, MethodCalls | None] = {}
-        self._draining = False
+        self._draining = self._moving = self._expelled = False
         self._ended = False
 
     def _note(self, head: Head) -> object:
@@ -245,6 +248,8 @@ class GrpcConnection:
 
     def _turn(self, data: bytes) -> bool:
         """Serve everything in `data`; False if the connection must close."""
+        if self._expelled:
+            return True  # nothing that it says counts any more
         now = self._now()
         try:
             events = self._codec.receive(data, now)
@@ -254,10 +259,16 @@ class GrpcConnection:
             return False
         if not events and not self._owing:
             self._owing = bool(self._codec.out or self._codec.ready)
-            return not self._codec.finished
+            return self._goes_on()
         self._owing = False
         self._serve(events, now)
-        return not self._codec.finished
+        return self._goes_on()
+
+    def _goes_on(self) -> bool:
+        if self._moving or not self._codec.finished:
+            return True
+        self.flush()  # without the last GOAWAY a client does not know which calls do not count
+        return False
 
     def _serve(self, events: list[ServerEvent], now: float) -> None:
         """Run the handlers of a turn's events, and leave the rest to the next one when it is long.
@@ -388,12 +399,43 @@ class GrpcConnection:
         else:
             self.close()
 
-    def drain(self) -> None:
-        """Tell the client that no new calls are taken, and end the streams."""
-        self._draining = True
+    def drain(self, *, moving: bool = False) -> None:
+        """Tell the client that no new calls are taken, and end the streams.
+
+        If it is only `moving` to a new connection, those that end by themselves may do so.
+        """
+        self._draining, self._moving = True, moving
         self._codec.goaway()
         for stream in self._streams.values():
-            stream.stop()
+            if not (self._moving and stream.finite):
+                stream.stop()
+        self.flush()
+
+    def retire(self) -> None:
+        """Have the client come again: watches end, and it takes them to the new connection."""
+        if self._draining or self._expelled or self._nursery is None or self._ended:
+            return
+        self.drain(moving=True)
+        self._nursery.start_soon(self._close_when_idle)
+
+    async def _close_when_idle(self) -> None:
+        await self.wait_idle()
+        await trio.sleep(MOVING_SECONDS)
+        await self.wait_idle()
+        self.close()
+
+    def expel(self) -> None:
+        """Take nothing from the client any more, and end its streams so that it stays away.
+
+        A cancelled watch is not opened again; whoever calls this cuts the connection off soon.
+        """
+        self._expelled = True
+        self._rest = []
+        self._codec.goaway()
+        for call, stream in list(self._streams.items()):
+            self._codec.fail(call, WATCH_CANCELED.code, WATCH_CANCELED.text)
+            self._finished(call, WATCH_CANCELED.code)
+            stream.scope.cancel()
         self.flush()
 
     async def wait_unparked(self) -> None:
@@ -404,7 +446,8 @@ class GrpcConnection:
     async def wait_idle(self) -> None:
         """Wait until nobody waits for an answer and everything is written."""
         codec = self._codec
-        while not self._ended and (codec.open_streams or self._stream.parked_bytes):
+        stream = self._stream
+        while not self._ended and (codec.open_streams or stream.parked_bytes or codec.announcing):
             self._settled = trio.Event()
             await self._settled.wait()
 
@@ -415,9 +458,8 @@ class GrpcConnection:
     # Streams
 
     def _open(self, call: int, head: Head, handler: StreamHandler) -> CallStream:
-        stream = CallStream(self, call)
-        self._streams[call] = stream
-        if self._draining:
+        self._streams[call] = stream = CallStream(self, call, finite=self._router.ends(head.path))
+        if self._draining and not (self._moving and stream.finite):
             stream.stop()  # it was on its way when the client was told
         assert self._nursery is not None
         self._nursery.start_soon(self._serve_stream, stream, head, handler)

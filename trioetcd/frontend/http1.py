@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -20,6 +22,9 @@ __all__ = ["Http1Connection"]
 IDLE_SECONDS: Final = 30.0
 """How long a request may take to arrive, its answer to be read, a kept connection be silent."""
 
+_TEXT: Final = ("content-type", "text/plain; charset=utf-8")
+_OTHER_HOST: Final = b"this host name is not in --host-whitelist\n"
+
 
 class Http1Connection:
     """One client over HTTP/1.1.
@@ -30,6 +35,7 @@ class Http1Connection:
         watch: serves WebSockets; None where there are none.
         limits: bounds on what the client may send.
         origin: who the client is.
+        host_allowed: whether it may ask for this host name; None lets it ask for any.
     """
 
     def __init__(
@@ -40,12 +46,15 @@ class Http1Connection:
         watch: WatchDoor | None,
         limits: Limits,
         origin: Origin = NOWHERE,
+        host_allowed: Callable[[str], bool] | None = None,
     ) -> None:
         self._origin = origin
         self._stream = stream
         self._door = door
         self._watch = watch
+        self._host_allowed = host_allowed
         self._codec = Http1Server(limits=limits)
+        self._last = False
 
     async def run(self, first: bytes = b"") -> None:
         """Serve until the client goes.
@@ -54,6 +63,7 @@ class Http1Connection:
             first: bytes read already.
         """
         data = first
+        self._stream.on_retire = self._retire
         deadline = trio.current_time() + IDLE_SECONDS
         try:
             while not self._codec.closing:
@@ -78,20 +88,51 @@ class Http1Connection:
         except RemoteProtocolError as error:
             await self._stream.send_all(self._codec.take() + error.hint)
 
+    def _retire(self) -> None:
+        """Close after the next answer, so that the client comes again."""
+        self._last = True
+
     def _answer(self, request: Request) -> list[Request | Upgrade]:
+        if not self._may_ask(request):
+            return self._codec.respond(421, [_TEXT], _OTHER_HOST, close=True)
         status, headers, body = self._door.answer(request.method, request.target, request.body)
-        return self._codec.respond(status, headers, body)
+        return self._codec.respond(status, headers, body, close=self._last)
+
+    def _may_ask(self, request: Request) -> bool:
+        """Say whether the request is for a host that is asked for here."""
+        if self._host_allowed is None:
+            return True
+        host = (request.get("host") or b"").decode("latin-1")
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            name = host
+        return self._host_allowed(name)
 
     async def _upgrade(self, upgrade: Upgrade) -> None:
+        if not self._may_ask(upgrade.request):
+            await self._stream.send_all(_head(421, len(_OTHER_HOST)) + _OTHER_HOST)
+            return
         path = urlsplit(upgrade.request.target).path
         if self._watch is None or path != WATCH_PATH:
             body = f"no WebSocket here; watch on {WATCH_PATH}\n".encode()
-            head = b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
-            await self._stream.send_all(head % len(body) + body)
+            await self._stream.send_all(_head(404, len(body)) + body)
             return
-        await self._watch.serve(PrefixedStream(upgrade.replay, self._stream), self._origin)
+        await self._watch.serve(
+            PrefixedStream(upgrade.replay, self._stream), self._stream, self._origin
+        )
 
     async def _flush(self) -> None:
         data = self._codec.take()
         if data:
             await self._stream.send_all(data)
+
+
+def _head(status: int, length: int) -> bytes:
+    """Make the head of an answer to an upgrade that does not take place."""
+    phrase = HTTPStatus(status).phrase.encode()
+    return b"HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % (
+        status,
+        phrase,
+        length,
+    )

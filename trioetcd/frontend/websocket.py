@@ -19,11 +19,12 @@ import trio_websocket
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest
 
 from trioetcd.api.guard import Guard
-from trioetcd.errors import HTTP_STATUS, Code, EtcdError
+from trioetcd.errors import HTTP_STATUS, WATCH_CANCELED, Code, ErrorRow, EtcdError
 from trioetcd.mvcc import WatchSession
 from trioetcd.pki import Origin
 from trioetcd.runtime.server import Server
 from trioetcd.schema import messages, protojson
+from trioetcd.transport.streams import ByteStream
 
 __all__ = ["WATCH_PATH", "WatchDoor"]
 
@@ -38,7 +39,13 @@ UPGRADE_SECONDS: Final = 10.0
 BUFFER_BYTES_MAX: Final = 1 << 20
 """An object that is still incomplete after this much is garbage."""
 
+FAREWELL_SECONDS: Final = 0.8
+"""For the close frame, which a client may be too slow to take."""
+
+NORMAL_CLOSURE: Final = 1000
 INVALID_DATA: Final = 1007
+POLICY_VIOLATION: Final = 1008
+SERVICE_RESTART: Final = 1012
 
 _CUT_TOKEN: Final = re.compile(
     r"\s*|t|tr|tru|f|fa|fal|fals|n|nu|nul|-|\.|[eE][+-]?|\\?u[0-9a-fA-F]{0,4}"
@@ -63,11 +70,12 @@ class WatchDoor:
         self._guard = Guard(server)
         self._origin_allowed = origin_allowed
 
-    async def serve(self, stream: trio.abc.Stream, origin: Origin) -> None:
-        """Serve one connection whose upgrade request is still unread in `stream`.
+    async def serve(self, stream: trio.abc.Stream, below: ByteStream, origin: Origin) -> None:
+        """Serve one connection.
 
         Args:
-            stream: its bytes.
+            stream: what comes on it, the upgrade request first.
+            below: the same without that, as it is told when its certificate's time is over.
             origin: who is at its other end.
         """
         async with trio.open_nursery() as nursery:
@@ -77,21 +85,28 @@ class WatchDoor:
                 if page is None or self._origin_allowed(page):
                     shown = request.proposed_subprotocols[:1] == (BEARER,)
                     connection = await request.accept(subprotocol=BEARER if shown else None)
-                    metadata = _Metadata(origin, _token(request))
-                    nursery.start_soon(self._watch, connection, metadata, nursery.cancel_scope)
+                    watch = _SocketWatch(
+                        connection, _Metadata(origin, _token(request)), self._guard
+                    )
+                    nursery.start_soon(self._watch, watch, below, nursery.cancel_scope)
                     return
                 await request.reject(403, body=b"this origin is not in --cors\n")
             nursery.cancel_scope.cancel()
 
-    async def _watch(
-        self, connection: WebSocketConnection, metadata: _Metadata, scope: trio.CancelScope
-    ) -> None:
-        guard = self._guard
-        watch = _SocketWatch(connection, metadata, guard)
+    async def _watch(self, watch: _SocketWatch, below: ByteStream, scope: trio.CancelScope) -> None:
+        guard, connection, metadata = self._guard, watch.connection, watch.metadata
+        farewell = _Farewell()
+        below.on_retire = farewell.retire
+        below.on_expel = farewell.expel
         try:
             try:
-                await guard.settle(metadata)
-                await self._server.watch(watch, guard.permit(metadata))
+                with farewell.scope:
+                    await guard.settle(metadata)
+                    await self._server.watch(watch, guard.permit(metadata))
+                with trio.move_on_after(FAREWELL_SECONDS):
+                    if farewell.error is not None:
+                        await watch.send_error(farewell.error.code, farewell.error.text)
+                    await connection.aclose(code=farewell.code, reason=farewell.reason)
             except EtcdError as error:
                 await watch.send_error(error.code, error.text)
             except _GarbageError as error:
@@ -101,6 +116,24 @@ class WatchDoor:
         except ConnectionClosed:
             pass
         scope.cancel()
+
+
+class _Farewell:
+    """How a watch ends: of itself, or because the client is to come again, or not to."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.code, self.reason = NORMAL_CLOSURE, ""
+        self.error: ErrorRow | None = None
+
+    def retire(self) -> None:
+        self.code, self.reason = SERVICE_RESTART, "certificates have changed; connect again"
+        self.scope.cancel()
+
+    def expel(self) -> None:
+        self.code, self.reason = POLICY_VIOLATION, "the certificate may not be used any more"
+        self.error = WATCH_CANCELED
+        self.scope.cancel()
 
 
 class _Metadata(NamedTuple):
@@ -133,8 +166,8 @@ class _SocketWatch:
     """A watch stream whose messages are JSON (`runtime.watch_feed.WatchStream`)."""
 
     def __init__(self, connection: WebSocketConnection, metadata: _Metadata, guard: Guard) -> None:
-        self._connection = connection
-        self._metadata = metadata
+        self.connection = connection
+        self.metadata = metadata
         self._guard = guard
         self._text = ""
         self._decoder = json.JSONDecoder()
@@ -143,7 +176,7 @@ class _SocketWatch:
     async def next(self, session: WatchSession) -> bool:
         """Take the requests of the next frame to the session."""
         try:
-            frame = await self._connection.get_message()
+            frame = await self.connection.get_message()
         except ConnectionClosed:
             return False
         try:
@@ -156,7 +189,7 @@ class _SocketWatch:
                 request = protojson.from_json(messages.WatchRequest, found.encode())
             except ValueError as error:
                 raise _GarbageError(str(error)) from error
-            await self._guard.settle_watch(self._metadata, request)
+            await self._guard.settle_watch(self.metadata, request)
             session.handle(request)
         return True
 
@@ -182,7 +215,7 @@ class _SocketWatch:
         """Send WatchResponses, a frame each."""
         for answer in answers:
             response = messages.WatchResponse.FromString(answer)
-            await self._connection.send_message(f'{{"result":{protojson.to_json(response)}}}')
+            await self.connection.send_message(f'{{"result":{protojson.to_json(response)}}}')
 
     async def send_error(self, code: Code, text: str) -> None:
         """Send the error that ends the stream, in a shape old and new gateways' clients read."""
@@ -195,4 +228,4 @@ class _SocketWatch:
             "message": text,
             "details": [],
         }
-        await self._connection.send_message(json.dumps({"error": error}, separators=(",", ":")))
+        await self.connection.send_message(json.dumps({"error": error}, separators=(",", ":")))

@@ -195,19 +195,17 @@ client-cert-auth bool false works
 client-cert-file string - idle
     @ client-transport-security.client-cert-file
     Certificate for the JSON gateway's connection to its own member.
-    ! the JSON gateway calls the member in process and needs no certificate
+    ! the JSON gateway calls the member in process, so --cert-file needs the usage serverAuth alone
 client-key-file string - idle
     @ client-transport-security.client-key-file
     Key of --client-cert-file.
     ! the JSON gateway calls the member in process and needs no key
-client-crl-file string - refused
+client-crl-file string - works
     @ client-transport-security.crl-file
-    Revoked client certificates.
-    ! revocation lists are not checked yet, and revoked clients must not come in
-client-cert-allowed-hostname list - refused
+    Revocation lists of the clients' CAs, PEM or DER; followed, and live connections end.
+client-cert-allowed-hostname list - works
     @ client-transport-security.allowed-hostname
-    Names of which a client's certificate must carry one.
-    ! names of client certificates are not checked yet, and others must not come in
+    Host names or addresses of which a client's certificate must stand for one.
 trusted-ca-file string - works
     @ client-transport-security.trusted-ca-file
     CA of the clients' certificates.
@@ -216,52 +214,47 @@ auto-tls bool false works
     Make the certificates under <data-dir>/pki, and let clients in without one, as etcd does.
 peer-cert-file string - works
     @ peer-transport-security.cert-file
-    Certificate of this member among its peers; needs both usages, server and client.
+    Certificate of this member among its peers; needs both usages, server and client, unless
+    --peer-client-cert-file is given.
 peer-key-file string - works
     @ peer-transport-security.key-file
     Key of --peer-cert-file.
 peer-client-cert-auth bool true works
     @ peer-transport-security.client-cert-auth
     Require certificates between members; always so here (etcd: false).
-peer-client-cert-file string - idle
+peer-client-cert-file string - works
     @ peer-transport-security.client-cert-file
-    Certificate for connections to other members, instead of --peer-cert-file.
-    ! members show each other --peer-cert-file, whichever side dials
-peer-client-key-file string - idle
+    Certificate for connections to other members, instead of --peer-cert-file; all members have one
+    then, or none.
+peer-client-key-file string - works
     @ peer-transport-security.client-key-file
     Key of --peer-client-cert-file.
-    ! members show each other --peer-cert-file, whichever side dials
 peer-trusted-ca-file string - works
     @ peer-transport-security.trusted-ca-file
     CA of all members' certificates.
-peer-cert-allowed-cn list - refused
+peer-cert-allowed-cn list - works
     @ peer-transport-security.allowed-cn
-    Common names of which a peer's certificate must have one.
-    ! common names of peers are not checked yet, and others must not come in
-peer-cert-allowed-hostname list - refused
+    Common names of which a peer's certificate must have one, whichever side dials.
+peer-cert-allowed-hostname list - works
     @ peer-transport-security.allowed-hostname
-    Names of which a peer's certificate must carry one.
-    ! names of peer certificates are not checked yet, and others must not come in
+    Host names or addresses of which a peer's certificate must stand for one, whichever side dials.
 peer-auto-tls bool false works
     @ peer-transport-security.auto-tls
     Make the peer certificates under <data-dir>/pki; for clusters of one member alone.
 self-signed-cert-validity uint 1 works
     Years that a certificate made under <data-dir>/pki lasts; renewed before its end.
-peer-crl-file string - refused
+peer-crl-file string - works
     @ peer-transport-security.crl-file
-    Revoked peer certificates.
-    ! revocation lists are not checked yet, and revoked peers must not come in
-peer-skip-client-san-verification bool false idle
+    Revocation lists of the peers' CAs, PEM or DER; followed, and live connections end.
+peer-skip-client-san-verification bool false works
     @ peer-transport-security.skip-client-san-verification
-    Do not compare a peer's certificate with its address.
-    ! the address is never compared: the CA of the peers decides
+    Let in peers that dial from another address than their certificate stands for.
 cipher-suites list - works
     TLS 1.2 suites by their Go or IANA names; ECDHE with AEAD only, others are left out.
 cors list - works
     Web origins whose pages may call; * is all of them, which is etcd's default.
-host-whitelist list * refused
-    Host names accepted on plaintext connections.
-    ! host names are not checked yet, and others must not come in
+host-whitelist list * works
+    Host names under which plain HTTP may be asked of listeners without TLS; * is all of them.
 tls-min-version TLS1.2|TLS1.3 TLS1.2 works
     Oldest TLS of the client listener; peers speak TLS 1.3 alone.
 tls-max-version |TLS1.2|TLS1.3 - works
@@ -376,9 +369,12 @@ proxy string off removed
 [Ours]
 allow-plaintext bool false works
     Serve http:// client and metrics URLs beyond loopback: whoever can listen can read.
-allow-client-cidrs list - refused
-    Networks that clients may come from.
-    ! addresses are not checked yet, and others must not come in
+allow-client-cidrs list - works
+    Networks that clients may come from, such as 10.0.0.0/8 or fd00::/8, on every listener for
+    clients, the one for metrics among them; others are closed before the TLS handshake.
+client-cert-allowed-cn list - works
+    @ client-transport-security.allowed-cn
+    Common names of which a client's certificate must have one (etcd: in the file alone).
 cert-identity string cn works
     What of a client's certificate names the user: `cn`, `uri:PATTERN` or `dns:PATTERN`.
 audit-log string - works
@@ -388,9 +384,9 @@ enable-console bool false idle
     ! the page does not exist yet
 password-min-length uint 0 works
     Shortest new password that is accepted, in characters.
-metrics-client-cert required|optional required idle
-    Whether --listen-metrics-urls asks for a client certificate.
-    ! a client certificate is required wherever the client listener requires it
+metrics-client-cert required|optional required works
+    Whether --listen-metrics-urls requires a client certificate wherever clients need one; even
+    where it is optional, a wrong one is refused.
 backup-interval duration 0s refused
     Time between two backups that the member makes by itself.
     ! scheduled backups do not work yet; run `etcdctl snapshot save` from a timer

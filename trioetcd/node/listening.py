@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from trioetcd.node.machine import Machine
-from trioetcd.transport.listener import Accepted, Address, Listener, Rejected
+from trioetcd.transport.listener import Accepted, Address, Check, Listener, Network, Rejected
+from trioetcd.transport.tenure import Tenures
 from trioetcd.url import Url
 
 __all__ = ["open_listener"]
@@ -20,6 +21,9 @@ async def open_listener(
     context: Callable[[], ssl.SSLContext] | None,
     serve: Callable[[Accepted], Awaitable[None]],
     rejected: Rejected,
+    networks: Sequence[Network] = (),
+    check: Check | None = None,
+    tenures: Tenures | None = None,
 ) -> Listener:
     """Listen at a URL of a machine; the other arguments are those of `Listener`.
 
@@ -32,5 +36,12 @@ async def open_listener(
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(url)) from None
     return Listener(
-        sockets, context=context, serve=serve, rejected=rejected, in_thread=machine.in_thread
+        sockets,
+        context=context,
+        serve=serve,
+        rejected=rejected,
+        networks=networks,
+        check=check,
+        in_thread=machine.in_thread,
+        tenures=tenures,
     )

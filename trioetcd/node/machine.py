@@ -6,11 +6,12 @@ and chance that can be repeated.
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
 
@@ -21,7 +22,10 @@ from trioetcd.transport.listener import Address, open_sockets
 from trioetcd.transport.peer_dial import Connect, connect_tcp
 from trioetcd.transport.streams import InThread, run_in_thread
 
-__all__ = ["HangUps", "Listen", "Machine"]
+__all__ = ["FILES_MAX", "HangUps", "Listen", "Machine", "raise_files_limit"]
+
+FILES_MAX: Final = 65_536
+"""As many open files as a member asks for: connections, and LevelDB's tables."""
 
 
 class Listen(Protocol):
@@ -29,6 +33,18 @@ class Listen(Protocol):
 
     async def __call__(self, address: Address, *, reuse_port: bool = False) -> list[socket.socket]:
         """Bind and listen, or raise OSError."""
+
+
+def raise_files_limit() -> None:
+    """Let this process open as many files as it may, as Go's programs do by themselves.
+
+    The soft limit is 1024 nearly everywhere, for the sake of programs that use `select`. With it,
+    clients that connect and stay would soon leave LevelDB without a file, and end the member.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_MAX)
+    if resource.RLIM_INFINITY != soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _signalled() -> int:

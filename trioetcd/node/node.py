@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -27,17 +28,18 @@ from trioetcd.cluster import ClusterView
 from trioetcd.frontend.admission import Frontend
 from trioetcd.node.auditing import audit_log_of, keep_audit_log
 from trioetcd.node.bootstrap import CannotStart, first_rows, force_new_cluster
-from trioetcd.node.credential_files import credential_files
+from trioetcd.node.credential_files import credential_files, own_certificates
+from trioetcd.node.credential_keeper import CredentialKeeper, tell_ended
 from trioetcd.node.flags import ConfigError
 from trioetcd.node.listening import open_listener
 from trioetcd.node.logins import follow_keys, login_settings
-from trioetcd.node.machine import Machine
+from trioetcd.node.machine import Machine, raise_files_limit
 from trioetcd.node.notify import READY, STOPPING, notify
 from trioetcd.node.peering import Peering, ask
 from trioetcd.node.sentence import sentence_of
 from trioetcd.node.settings import Config
 from trioetcd.node.upkeep import BATCH_LIMIT, start_upkeep
-from trioetcd.pki import PkiError
+from trioetcd.pki import AllowedNames, PkiError
 from trioetcd.ports import FIRST_ROW, LAST_ROW, Backend, BackendError
 from trioetcd.replica import CorruptLog, Recovered, Replica, ReplicaConfig, recover
 from trioetcd.runtime import garbage
@@ -47,6 +49,7 @@ from trioetcd.runtime.clock import SystemClock
 from trioetcd.runtime.corruption import CorruptionChecks, DataDiffersError
 from trioetcd.runtime.metrics import Metrics
 from trioetcd.runtime.observation import observe
+from trioetcd.runtime.rejection import note_rejected
 from trioetcd.runtime.server import Server, ServerLimits
 from trioetcd.runtime.trace import Log, open_outputs
 from trioetcd.storage import (
@@ -57,8 +60,8 @@ from trioetcd.storage import (
     open_member_store,
     remember_identity,
 )
-from trioetcd.transport.credentials import Contexts, load
-from trioetcd.transport.listener import Accepted, Listener
+from trioetcd.transport.credentials import Credentials, CredentialSet, load
+from trioetcd.transport.listener import Accepted, Listener, Rejected
 from trioetcd.url import Url
 from trioetcd.values import SERVER_VERSION
 from trioetcd.wire import Limits
@@ -101,6 +104,7 @@ def run(config: Config) -> int:
         CannotStart: in one sentence.
     """
     os.umask(_UMASK)
+    raise_files_limit()
     try:
         log = Log(
             open_outputs(config.log_outputs), level=config.log_level, layout=config.log_format
@@ -167,8 +171,13 @@ class Node:
         self._machine = machine or Machine()
         self._entropy = self._machine.entropy
         self._boot = self._entropy.bits(64)
-        self._contexts: Contexts
+        self._credentials: Credentials
         self._logins = login_settings(config)
+        self._clients_allowed = AllowedNames(
+            flag="--client-cert-allowed",
+            common_names=config.client_cert_allowed_cn,
+            hosts=config.client_cert_allowed_hostname,
+        )
         self._signal = 0
 
     async def run(self) -> int:
@@ -186,7 +195,8 @@ class Node:
                 "initial-cluster": config.initial_cluster,
             },
         )
-        contexts = self._contexts = self._credentials()
+        metrics = Metrics(extensive=config.metrics == "extensive")
+        keeper = self._keep_credentials(metrics)
         with closing(self._open_backend()) as backend:
             server = Server(
                 replica=await self._replica(backend),
@@ -202,7 +212,7 @@ class Node:
                     learners_max=config.max_learners,
                 ),
                 logins=self._logins,
-                metrics=Metrics(extensive=config.metrics == "extensive"),
+                metrics=metrics,
                 open_writer=self._machine.open_writer,
                 in_thread=self._machine.in_thread,
             )
@@ -212,6 +222,7 @@ class Node:
                     # Before the server: in a cluster it is ready only when others have answered.
                     peering = self._peering(server)
                     server.also_turned = peering.turned
+                    members.start_soon(keeper.run)
                     await members.start(peering.run)
                     members.start_soon(self._end_when_expelled, peering, members.cancel_scope)
                     await members.start(server.run)
@@ -220,13 +231,13 @@ class Node:
                     members.start_soon(follow_keys, config, server.logins, self._log)
                     if audit_log is not None:
                         members.start_soon(keep_audit_log, audit_log, self._machine.hang_ups)
-                    await self._serve(server, contexts, self._backups(server, backend), audit_log)
+                    await self._serve(server, self._backups(server, backend), audit_log)
                     members.cancel_scope.cancel()
         self._log.info("the member has stopped")
         return self._signal
 
-    def _credentials(self) -> Contexts:
-        """Load what TLS needs, making it first where nothing was given."""
+    def _keep_credentials(self, metrics: Metrics) -> CredentialKeeper:
+        """Load what TLS needs, making it first where nothing was given; give who keeps it."""
         now = datetime.now(UTC)
         files, said = credential_files(self._config, now=now)
         for sentence in said:
@@ -234,7 +245,19 @@ class Node:
         contexts = load(files, now=now)
         for warning in contexts.warnings:
             self._log.warn(warning)
-        return contexts
+        self._credentials = Credentials(
+            contexts, entropy=self._entropy, ended=partial(tell_ended, metrics, self._log)
+        )
+        return CredentialKeeper(
+            self._credentials,
+            [CredentialSet(files, self._credentials, warn=self._log.warn)],
+            own=own_certificates(self._config),
+            metrics=metrics,
+            log=self._log,
+            entropy=self._entropy,
+            hang_ups=self._machine.hang_ups,
+            in_thread=self._machine.in_thread,
+        )
 
     # The member
 
@@ -303,7 +326,7 @@ class Node:
         return recovered
 
     async def _ask_members(self, urls: Sequence[Url]) -> ClusterView | None:
-        return await ask(urls, self._config, self._machine, self._contexts, self._log)
+        return await ask(urls, self._config, self._machine, self._credentials, self._log)
 
     # Its peers
 
@@ -312,7 +335,7 @@ class Node:
             self._config,
             server,
             self._machine,
-            self._contexts,
+            self._credentials,
             boot=self._boot,
             log=self._log,
         )
@@ -354,9 +377,7 @@ class Node:
             in_thread=self._machine.in_thread,
         )
 
-    async def _serve(
-        self, server: Server, contexts: Contexts, backups: Backups, audit_log: AuditLog | None
-    ) -> None:
+    async def _serve(self, server: Server, backups: Backups, audit_log: AuditLog | None) -> None:
         config = self._config
         frontend = Frontend(
             server,
@@ -368,16 +389,20 @@ class Node:
                 message_bytes_max=config.max_request_bytes + GRPC_OVERHEAD_BYTES,
             ),
             origin_allowed=self._origin_allowed,
+            host_allowed=self._host_allowed,
             log=self._log,
             backups=backups,
             auditor=None if audit_log is None else Auditor(audit_log, server),
         )
-        doors = [
-            *((url, frontend.serve) for url in config.listen_client_urls),
-            *((url, frontend.serve_plain) for url in config.listen_client_http_urls),
-            *((url, frontend.serve_plain) for url in config.listen_metrics_urls),
+        credentials = self._credentials
+        rejected = partial(note_rejected, self._log, server.metrics, "client")
+        clients = partial(self._listener, rejected, lambda: credentials.current.client_listener)
+        metrics = partial(self._listener, rejected, lambda: credentials.current.metrics_listener)
+        listeners = [
+            *[await clients(url, frontend.serve) for url in config.listen_client_urls],
+            *[await clients(url, frontend.serve_plain) for url in config.listen_client_http_urls],
+            *[await metrics(url, frontend.serve_plain) for url in config.listen_metrics_urls],
         ]
-        listeners = [await self._listener(url, contexts, serve) for url, serve in doors]
         async with trio.open_nursery() as connections:
             connections.start_soon(frontend.run_deadlines)
             connections.start_soon(frontend.run_keepalive)
@@ -417,21 +442,33 @@ class Node:
         notify(READY)
 
     async def _listener(
-        self, url: Url, contexts: Contexts, serve: Callable[[Accepted], Awaitable[None]]
+        self,
+        rejected: Rejected,
+        context: Callable[[], ssl.SSLContext],
+        url: Url,
+        serve: Callable[[Accepted], Awaitable[None]],
     ) -> Listener:
         return await open_listener(
             url,
             self._machine,
             reuse_port=self._config.socket_reuse_port,
-            context=(lambda: contexts.client_listener) if url.secure else None,
+            context=context if url.secure else None,
             serve=serve,
-            rejected=self._rejected,
+            rejected=rejected,
+            networks=self._config.client_networks,
+            check=self._refusal_of_client,
+            tenures=self._credentials.clients,
         )
 
-    def _rejected(self, remote: str, reason: str) -> None:
-        self._log.warn(
-            "rejected connection on client endpoint", **{"remote-addr": remote, "error": reason}
-        )
+    async def _refusal_of_client(self, certificate: bytes, _remote: str) -> str:
+        try:
+            return self._clients_allowed.refusal(certificate)
+        except PkiError as error:
+            return str(error)
+
+    def _host_allowed(self, host: str) -> bool:
+        allowed = self._config.host_whitelist
+        return not allowed or "*" in allowed or host in allowed
 
     def _origin_allowed(self, origin: str) -> bool:
         # etcd's default, every origin, would let any page use the certificate of its visitor.

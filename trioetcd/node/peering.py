@@ -12,6 +12,7 @@ from trioetcd.cluster import ClusterView
 from trioetcd.node.listening import open_listener
 from trioetcd.node.machine import Machine
 from trioetcd.node.settings import Config
+from trioetcd.pki import AllowedNames
 from trioetcd.ports import Row
 from trioetcd.replica import (
     Envelope,
@@ -33,8 +34,9 @@ from trioetcd.runtime.peers import LocalMember, Peers
 from trioetcd.runtime.server import Server
 from trioetcd.runtime.snapshot_stream import SnapshotIntake, send_snapshot
 from trioetcd.runtime.trace import Log
-from trioetcd.transport.credentials import Contexts
+from trioetcd.transport.credentials import Credentials
 from trioetcd.transport.listener import Listener
+from trioetcd.transport.peer_check import PeerCheck
 from trioetcd.transport.peer_dial import TlsDialler
 from trioetcd.url import Url
 from trioetcd.values import MemberID
@@ -59,22 +61,37 @@ def peer_limits(config: Config) -> PeerLimits:
     return PeerLimits(frame_bytes_max=max(16 * MIB, 2 * config.max_request_bytes))
 
 
-def _dialler(config: Config, machine: Machine, contexts: Contexts) -> TlsDialler:
+def _dialler(config: Config, machine: Machine, credentials: Credentials) -> TlsDialler:
     return TlsDialler(
-        lambda: contexts.peer_dialer,
+        lambda: credentials.current.peer_dialer,
         silence_seconds=max(_SILENCE_SECONDS_MIN, config.election_seconds),
+        check=_peer_check(config),
         connect=machine.connect,
         in_thread=machine.in_thread,
+        tenures=credentials.peers,
+    )
+
+
+def _peer_check(config: Config) -> PeerCheck:
+    return PeerCheck(
+        allowed=AllowedNames(
+            flag="--peer-cert-allowed",
+            common_names=config.peer_cert_allowed_cn,
+            hosts=config.peer_cert_allowed_hostname,
+        ),
+        # Who dials with a certificate of its own has two, each with one usage.
+        both_usages=not config.peer_client_cert_file,
+        addresses=not config.peer_skip_client_san_verification,
     )
 
 
 async def ask(
-    urls: Sequence[Url], config: Config, machine: Machine, contexts: Contexts, log: Log
+    urls: Sequence[Url], config: Config, machine: Machine, credentials: Credentials, log: Log
 ) -> ClusterView | None:
     """Ask other members who is in the cluster, before this one is."""
     return await ask_members(
         urls,
-        dial=_dialler(config, machine, contexts).dial,
+        dial=_dialler(config, machine, credentials).dial,
         limits=peer_limits(config),
         failed=lambda reason: log.info("a peer did not tell the members", error=reason),
     )
@@ -92,7 +109,7 @@ class Peering:
         config: the settings.
         server: whose driver is fed, and whose turns are carried out.
         machine: sockets and chance.
-        contexts: TLS.
+        credentials: TLS.
         boot: this start's number, the replica's.
         log: where trouble is told.
     """
@@ -102,7 +119,7 @@ class Peering:
         config: Config,
         server: Server,
         machine: Machine,
-        contexts: Contexts,
+        credentials: Credentials,
         *,
         boot: int,
         log: Log,
@@ -110,7 +127,7 @@ class Peering:
         self.expelled = trio.Event()
         self._config = config
         self._machine = machine
-        self._contexts = contexts
+        self._credentials = credentials
         self._driver = server.driver
         self._nursery: trio.Nursery | None = None
         replica = self._replica = server.replica
@@ -118,7 +135,7 @@ class Peering:
         self.peers = Peers(
             LocalMember(replica.cluster_id, replica.member_id, boot, urls),
             server.membership,
-            dial=_dialler(config, machine, contexts).dial,
+            dial=_dialler(config, machine, credentials).dial,
             entropy=machine.entropy,
             limits=peer_limits(config),
             reachable=self._reachable,
@@ -195,9 +212,11 @@ class Peering:
             url,
             self._machine,
             reuse_port=self._config.socket_reuse_port,
-            context=lambda: self._contexts.peer_listener,
+            context=lambda: self._credentials.current.peer_listener,
             serve=self._door.serve,
             rejected=self._door.rejected,
+            check=_peer_check(self._config).refusal_of_dialler,
+            tenures=self._credentials.callers,
         )
 
     def _received(self, sender: MemberID, boot: int, messages: list[Numbered]) -> None:

@@ -7,6 +7,7 @@ holds the two together. Durations are seconds. What follows from several flags i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final
 
@@ -177,6 +178,7 @@ class Config:
     # Ours
     allow_plaintext: bool
     allow_client_cidrs: tuple[str, ...]
+    client_cert_allowed_cn: tuple[str, ...]
     cert_identity: str
     audit_log: str
     enable_console: bool
@@ -214,6 +216,15 @@ class Config:
         if self.client_tls_generated:
             return self.client_cert_auth or not self.auto_tls
         return bool(self.trusted_ca_file)
+
+    @property
+    def client_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Where clients may come from; empty for anywhere.
+
+        Raises:
+            ValueError: one of --allow-client-cidrs is no network; the message names it.
+        """
+        return tuple(map(ip_network, self.allow_client_cidrs))
 
     @property
     def quota_bytes(self) -> int:

@@ -41,6 +41,7 @@ def validate(config: Config) -> tuple[str, ...]:
     _check_compaction(config)
     _check_urls(config)
     warnings += _check_plaintext(config)
+    _check_certificates(config)
     warnings += _check_client_tls(config)
     warnings += _check_peer_tls(config)
     if 0 < config.watch_progress_notify_interval < config.progress_seconds:
@@ -191,9 +192,33 @@ def _check_plaintext(config: Config) -> Iterator[str]:
         )
 
 
+def _check_certificates(config: Config) -> None:
+    """Check what is the same of clients and peers: pairs of files, lists of names, networks."""
+    for side in ("", "client-", "peer-client-"):
+        certificate, key = f"{side}cert-file", f"{side}key-file"
+        given = [bool(getattr(config, FLAGS[name].field)) for name in (certificate, key)]
+        if any(given) and not all(given):
+            raise ConfigError(f"--{certificate} and --{key} must both be given, or neither")
+    for side in ("client", "peer"):
+        lists = [f"{side}-cert-allowed-{what}" for what in ("cn", "hostname")]
+        if all(getattr(config, FLAGS[name].field) for name in lists):
+            raise ConfigError(f"--{lists[0]} and --{lists[1]} exclude each other; give one of them")
+    try:
+        _ = config.client_networks
+    except ValueError as error:
+        raise ConfigError(
+            f"--allow-client-cidrs: {error}; write a network as 10.1.0.0/16 or fd00:1::/32"
+        ) from None
+
+
 def _check_client_tls(config: Config) -> Iterator[str]:
-    if bool(config.cert_file) != bool(config.key_file):
-        raise ConfigError("--cert-file and --key-file must both be given, or neither")
+    if not config.client_cert_required and (
+        config.client_cert_allowed_cn or config.client_cert_allowed_hostname
+    ):
+        raise ConfigError(
+            "--client-cert-allowed-cn and --client-cert-allowed-hostname need certificates to look "
+            "at; give --cert-file, --key-file and --trusted-ca-file"
+        )
     if not config.cert_file:
         if config.trusted_ca_file:
             raise ConfigError(
@@ -228,6 +253,11 @@ def _check_peer_tls(config: Config) -> Iterator[str]:
         raise ConfigError(
             f"{' and '.join(missing)} must be given, too: members verify each other by "
             f"certificate, key and CA",
+        )
+    if config.peer_client_cert_file and missing:
+        raise ConfigError(
+            "--peer-client-cert-file needs --peer-cert-file, --peer-key-file and "
+            "--peer-trusted-ca-file"
         )
     several = len(config.members) > 1
     if several and missing:

@@ -11,6 +11,7 @@ used here and nowhere else.
 
 from __future__ import annotations
 
+from trioetcd.pki.allowed_names import AllowedNames, HostNames, host_names
 from trioetcd.pki.authority import (
     CLUSTER,
     CertifiedKey,
@@ -19,7 +20,7 @@ from trioetcd.pki.authority import (
     renew,
     role_uri,
 )
-from trioetcd.pki.bundle import Bundle, uncovered_hosts, verify, verify_trust
+from trioetcd.pki.bundle import Bundle, covers, uncovered_hosts, verify, verify_trust
 from trioetcd.pki.check import Check, check_certificate
 from trioetcd.pki.crl import NO_LISTS, Crl, CrlSet, read_lists, verify_lists
 from trioetcd.pki.expiry import Limits, State, read_span, words_left
@@ -51,6 +52,7 @@ from trioetcd.pki.report import (
     describe_lists,
     fingerprint,
     shared_certificates,
+    subject_and_serial,
 )
 from trioetcd.pki.request import (
     SigningRequest,
@@ -60,18 +62,22 @@ from trioetcd.pki.request import (
     sign_request,
 )
 from trioetcd.pki.revocation import LIST_DAYS, RevocationReason, revocation_list, sign_list
+from trioetcd.pki.standing import Authorities, Objection, Reason, Standing
 
 __all__ = [
     "CLUSTER",
     "LIST_DAYS",
     "NOWHERE",
     "NO_LISTS",
+    "AllowedNames",
+    "Authorities",
     "Bundle",
     "CertifiedKey",
     "Check",
     "Crl",
     "CrlSet",
     "Facts",
+    "HostNames",
     "Identity",
     "Index",
     "Issued",
@@ -79,15 +85,19 @@ __all__ = [
     "Limits",
     "ListFacts",
     "ListReport",
+    "Objection",
     "Origin",
     "PkiError",
     "Profile",
+    "Reason",
     "RevocationReason",
     "Role",
     "SigningRequest",
+    "Standing",
     "State",
     "check_certificate",
     "common_name",
+    "covers",
     "create_authority",
     "create_request",
     "describe",
@@ -95,6 +105,7 @@ __all__ = [
     "entry_of",
     "export_pkcs12",
     "fingerprint",
+    "host_names",
     "hosts_to_sign",
     "identity_of",
     "inspect",
@@ -123,6 +134,7 @@ __all__ = [
     "signer_of",
     "split_certificates",
     "stands_for",
+    "subject_and_serial",
     "succeed_authority",
     "to_pem",
     "uncovered_hosts",

@@ -26,7 +26,7 @@ __all__ = [
     "check_chain",
     "check_dates",
     "check_usages",
-    "covers_host",
+    "covers",
     "hosts_of",
     "uncovered_hosts",
     "verify",
@@ -141,13 +141,11 @@ def verify_trust(data: bytes, *, now: datetime, what: str) -> bytes:
 
 def uncovered_hosts(bundle: Bundle, hosts: Sequence[str]) -> tuple[str, ...]:
     """Give those of `hosts` for which the certificate does not stand: clients would refuse."""
-    return tuple(
-        host for host in hosts if not any(covers_host(name, host) for name in bundle.hosts)
-    )
+    return tuple(host for host in hosts if not any(covers(name, host) for name in bundle.hosts))
 
 
-def covers_host(name: str, host: str) -> bool:
-    """Say whether a certificate's name stands for a host: the same, or a wildcard over it."""
+def covers(name: str, host: str) -> bool:
+    """Say whether a name or address in a certificate, such as ``*.a.org``, stands for a host."""
     try:
         return ipaddress.ip_address(name) == ipaddress.ip_address(host)
     except ValueError:

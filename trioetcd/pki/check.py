@@ -13,7 +13,7 @@ from datetime import datetime
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
-from trioetcd.pki.bundle import check_chain, check_dates, check_usages, covers_host, hosts_of
+from trioetcd.pki.bundle import check_chain, check_dates, check_usages, covers, hosts_of
 from trioetcd.pki.crl import verify_lists
 from trioetcd.pki.key import check_public_key
 from trioetcd.pki.pem import public_bytes, read_certificates, read_key
@@ -102,7 +102,7 @@ def check_certificate(
 
     def names() -> str:
         present = hosts_of(leaf)
-        missing = [host for host in hosts if not any(covers_host(own, host) for own in present)]
+        missing = [host for host in hosts if not any(covers(own, host) for own in present)]
         if missing:
             told = f"only {', '.join(present)}" if present else "no host at all"
             raise PkiError(f"it does not name {', '.join(missing)}, but {told}")

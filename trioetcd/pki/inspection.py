@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from trioetcd.pki.bundle import covers_host, hosts_of
+from trioetcd.pki.bundle import covers, hosts_of
 from trioetcd.pki.chain import authority_mark, is_authority, signed_by
 from trioetcd.pki.crl import read_lists
 from trioetcd.pki.pem import UNREADABLE, public_bytes, read_certificate, read_certificates, read_key
@@ -163,7 +163,7 @@ def stands_for(der: bytes, host: str) -> bool:
         PkiError: it cannot be read.
     """
     names = hosts_of(read_certificate(der, "the certificate"))
-    return any(covers_host(name, host) for name in names)
+    return any(covers(name, host) for name in names)
 
 
 def mark_of(authority: bytes) -> str:

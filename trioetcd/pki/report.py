@@ -10,11 +10,19 @@ from cryptography.hazmat.primitives import hashes
 
 from trioetcd.pki.crl import read_lists
 from trioetcd.pki.key import describe_key
-from trioetcd.pki.pem import UNREADABLE, read_certificates
+from trioetcd.pki.pem import UNREADABLE, read_certificate, read_certificates
 from trioetcd.pki.profile import PkiError
 
-__all__ = ["ListReport", "describe", "describe_lists", "fingerprint", "shared_certificates"]
+__all__ = [
+    "ListReport",
+    "describe",
+    "describe_lists",
+    "fingerprint",
+    "shared_certificates",
+    "subject_and_serial",
+]
 
+_SUBJECT_MAX = 200
 _USAGE_WORDS = {
     x509.oid.ExtendedKeyUsageOID.SERVER_AUTH: "server",
     x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH: "client",
@@ -102,6 +110,21 @@ def _reason(entry: x509.RevokedCertificate) -> str:
         return entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
     except x509.ExtensionNotFound:
         return x509.ReasonFlags.unspecified.value
+
+
+def subject_and_serial(der: bytes) -> tuple[str, str]:
+    """Give whom a certificate (DER) is for, and its serial number as openssl writes it.
+
+    For log lines about certificates that nobody has verified: the subject is cut short, and what
+    cannot be read is empty.
+    """
+    try:
+        certificate = read_certificate(der, "the certificate")
+    except PkiError:
+        return "", ""
+    subject = certificate.subject.rfc4514_string()
+    serial = f"{certificate.serial_number:X}"
+    return subject[:_SUBJECT_MAX], serial.zfill(len(serial) + len(serial) % 2)
 
 
 def shared_certificates(first: bytes, second: bytes) -> bool:

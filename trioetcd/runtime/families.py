@@ -9,9 +9,15 @@ business of `trioetcd.runtime.metrics` and of the owners of the things counted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
+from trioetcd.runtime.family import counter as _counter
+from trioetcd.runtime.family import counters as _counters
+from trioetcd.runtime.family import gauge as _gauge
+from trioetcd.runtime.family import gauges as _gauges
+from trioetcd.runtime.family import histogram as _histogram
+from trioetcd.runtime.family import histograms as _histograms
 from trioetcd.runtime.prometheus import (
     Counter,
     Gauge,
@@ -19,6 +25,7 @@ from trioetcd.runtime.prometheus import (
     Labelled,
     exponential_buckets,
 )
+from trioetcd.runtime.tls_families import TlsFamilies
 
 __all__ = ["Families"]
 
@@ -35,50 +42,8 @@ _INDEX: Final = exponential_buckets(0.5, 2, 14)
 _TTL: Final = exponential_buckets(1, 2, 24)
 
 
-def _counter(name: str, text: str) -> Counter:
-    return field(default_factory=lambda: Counter(name, text))
-
-
-def _gauge(name: str, text: str) -> Gauge:
-    return field(default_factory=lambda: Gauge(name, text))
-
-
-def _histogram(name: str, text: str, bounds: tuple[float, ...]) -> Histogram:
-    return field(default_factory=lambda: Histogram(name, text, bounds))
-
-
-def _counters(name: str, text: str, *label_names: str) -> Labelled[Counter]:
-    return field(
-        default_factory=lambda: Labelled(
-            name, "counter", text, label_names, lambda labels: Counter(name, text, labels)
-        )
-    )
-
-
-def _gauges(name: str, text: str, *label_names: str) -> Labelled[Gauge]:
-    return field(
-        default_factory=lambda: Labelled(
-            name, "gauge", text, label_names, lambda labels: Gauge(name, text, labels)
-        )
-    )
-
-
-def _histograms(
-    name: str, text: str, bounds: tuple[float, ...], *label_names: str
-) -> Labelled[Histogram]:
-    return field(
-        default_factory=lambda: Labelled(
-            name,
-            "histogram",
-            text,
-            label_names,
-            lambda labels: Histogram(name, text, bounds, labels),
-        )
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Families:
+class Families(TlsFamilies):
     """Every family but those of calls, each at zero."""
 
     # The member.
@@ -449,14 +414,6 @@ class Families:
     # Our own.
     trioetcd_version: Labelled[Gauge] = _gauges(
         "trioetcd_version", "The version of trioetcd itself, as a label.", "version"
-    )
-    trioetcd_certificate_expiry_timestamp_seconds: Labelled[Gauge] = _gauges(
-        "trioetcd_certificate_expiry_timestamp_seconds",
-        "When a certificate in use runs out, in seconds since 1970.",
-        "role",
-    )
-    trioetcd_credentials_generation: Gauge = _gauge(
-        "trioetcd_credentials_generation", "How often credentials were read anew."
     )
     trioetcd_connection_errors_total: Counter = _counter(
         "trioetcd_connection_errors_total",

@@ -1,7 +1,8 @@
 """Peers that dial this member: who they are, whether they are welcome, and what they bring.
 
-The listener has verified a certificate of the peers' CA before anything arrives here. What goes
-wrong on a connection ends that connection, with one line in the log.
+The listener has verified a certificate of the peers' CA, and that it may be a member's
+(`trioetcd.transport.peer_check`), before anything arrives here. What goes wrong on a connection
+ends that connection, with one line in the log.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import Final, Protocol
 
 import trio
 
-from trioetcd import pki
 from trioetcd.cluster import encode_member
 from trioetcd.errors import FUTURE_REVISION, EtcdError
 from trioetcd.ports import Row
 from trioetcd.questions import Hashed
 from trioetcd.runtime.peers import Peers
+from trioetcd.runtime.rejection import note_rejected
 from trioetcd.transport.listener import Accepted
 from trioetcd.transport.peer_dial import notice_death
 from trioetcd.transport.streams import ByteStream
@@ -109,18 +110,15 @@ class PeerDoor:
         self._told: dict[MemberID, str] = {}
         self._current: dict[tuple[MemberID, Purpose], trio.CancelScope] = {}
 
-    def rejected(self, remote: str, reason: str) -> None:
-        """Note a connection that did not get through the handshake (for the listener)."""
-        self._peers.metrics.trioetcd_handshake_failures_total.value += 1
-        self._peers.log.warn(
-            "rejected connection on peer endpoint", **{"remote-addr": remote, "error": reason}
-        )
+    def rejected(self, remote: str, reason: str, certificate: bytes = b"") -> None:
+        """Note a connection that did not get in (for the listener)."""
+        note_rejected(self._peers.log, self._peers.metrics, "peer", remote, reason, certificate)
 
     async def serve(self, accepted: Accepted) -> None:
         """Serve one connection to its end; never raises what the other side could cause."""
         reason = self._stranger(accepted)
         if reason:
-            self.rejected(accepted.remote, reason)
+            self.rejected(accepted.remote, reason, accepted.certificate or b"")
             return
         listener = PeerListener(limits=self._peers.limits)
         try:
@@ -147,11 +145,6 @@ class PeerDoor:
         """Say why whoever came through the handshake is no member; nothing if it may be one."""
         if accepted.certificate is None or accepted.alpn not in PEER_ALPN:
             return "it does not speak the protocol of members"
-        try:
-            if not pki.may_be_peer(accepted.certificate):
-                return "its certificate is not a member's: it lacks the usage of a server"
-        except pki.PkiError as error:
-            return str(error)
         if self._greeting >= GREETINGS_MAX:
             return "too many connections have not said hello"
         return ""
@@ -168,7 +161,8 @@ class PeerDoor:
         finally:
             self._greeting -= 1
         if event is None:
-            self.rejected(accepted.remote, f"no hello within {HELLO_SECONDS:g} s")
+            reason = f"no hello within {HELLO_SECONDS:g} s"
+            self.rejected(accepted.remote, reason, accepted.certificate or b"")
             return None
         assert isinstance(event, Hello | OtherVersion), "the first event is a hello"
         refusal = self._judge(event)

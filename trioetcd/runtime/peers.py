@@ -252,11 +252,6 @@ class Peers:
             if peer is not None:
                 peer.link.send(messages)
 
-    def reconnect(self) -> None:
-        """Make all connections anew: credentials have changed."""
-        for peer in self._peers.values():
-            peer.link.reconnect()
-
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the links until cancelled."""
         try:
@@ -331,9 +326,10 @@ class _Peer:
     # PeerLinkOwner
 
     def connected(self, address: Address, welcome: Welcome) -> None:
+        if not self._was_active:
+            self.connected_at = trio.current_time()
         self._was_active = True
         self._told_too_long = False
-        self.connected_at = trio.current_time()
         self._peers.reachable(self.id)
         self._peers.log.info(
             "peer became active",

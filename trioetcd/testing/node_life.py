@@ -66,6 +66,11 @@ async def in_loop(
     return work()
 
 
+async def _no_hang_ups(_told: Callable[[], None]) -> None:
+    """Wait for signals that do not come: there is one process for all nodes."""
+    await trio.sleep_forever()
+
+
 class NodeLife:
     """One node.
 
@@ -121,6 +126,7 @@ class NodeLife:
             open_writer=lambda: disk,
             entropy=Dice(self._random),
             signalled=self._signalled,
+            hang_ups=_no_hang_ups,
         )
         try:
             with self._scope, closing(DataDir.open(self.config.data_path)) as data_dir:

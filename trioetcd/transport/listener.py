@@ -1,18 +1,20 @@
 """Listening sockets: accept, TLS handshake under a deadline, a bound on strangers.
 
 Until a handshake is done nobody knows who is there, so what a stranger can cost is bounded: at
-most `STRANGERS_MAX` connections are in their handshake at a time (the rest wait in the kernel's
-queue), each has `HANDSHAKE_SECONDS`, and the cryptography runs in two threads, so that a
-thousand reconnects cannot hold up a heartbeat.
+most `STRANGERS_MAX` connections are in their handshake at a time, shared fairly between addresses
+(`trioetcd.transport.strangers`), each has `HANDSHAKE_SECONDS`, and the cryptography runs in two
+threads, so that a thousand reconnects cannot hold up a heartbeat. Who shows no certificate stays a
+stranger until its first byte.
 """
 
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 import ssl
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,23 +22,33 @@ from typing import Final, Protocol
 
 import trio
 
+from trioetcd.pki import PkiError
+from trioetcd.transport.shown import AcceptedSocket, settle
+from trioetcd.transport.strangers import (
+    STRANGERS_MAX,
+    WAITING_MAX,
+    Seldom,
+    Stranger,
+    Strangers,
+    origin_of,
+)
 from trioetcd.transport.streams import ByteStream, InThread, run_in_thread, shake_hands, tls_reason
+from trioetcd.transport.tenure import RefusedError, Tenures
 
 __all__ = [
     "HANDSHAKE_SECONDS",
     "STRANGERS_MAX",
     "Accepted",
     "Address",
+    "Check",
     "Listener",
+    "Network",
     "Rejected",
     "open_sockets",
 ]
 
 HANDSHAKE_SECONDS: Final = 5.0
 """etcd gives 10 s since GHSA-6vch-q96h-7gc3; a loopback handshake takes 4 ms, a far one 1 s."""
-
-STRANGERS_MAX: Final = 256
-"""Connections in their handshake at a time."""
 
 HANDSHAKE_THREADS: Final = 2
 """A mutual-TLS handshake is 1.0 to 1.25 ms of C with the GIL released, on a machine's cores."""
@@ -81,11 +93,18 @@ class Accepted:
     certificate: bytes | None
 
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+"""Addresses that may come in."""
+
+Check = Callable[[bytes, str], Awaitable[str]]
+"""Says why the holder of a verified certificate (DER) at an address is not let in, or nothing."""
+
+
 class Rejected(Protocol):
     """What is told about connections that did not get in."""
 
-    def __call__(self, remote: str, reason: str) -> None:
-        """Note one refused connection."""
+    def __call__(self, remote: str, reason: str, certificate: bytes = b"") -> None:
+        """Note one refused connection; the certificate (DER) it showed need not be verified."""
 
 
 async def open_sockets(address: Address, *, reuse_port: bool = False) -> list[socket.socket]:
@@ -167,9 +186,15 @@ class Listener:
         context: gives the current TLS context at each accept; None is a plain listener.
         serve: called in a task of its own per connection; the stream is closed after it.
         rejected: told of each connection that did not get in.
+        networks: from where connections may come; none means from anywhere. Unix sockets are
+            always let in.
+        check: asked about each verified certificate.
         strangers_max: connections in their handshake at a time.
+        waiting_max: how many more may wait for that.
         handshake_seconds: how long a handshake may take.
         in_thread: runs the cryptography.
+        tenures: judges certificates after the handshake, and ends connections whose may not be
+            used any more; without it the handshake alone decides.
     """
 
     def __init__(
@@ -179,17 +204,25 @@ class Listener:
         context: Callable[[], ssl.SSLContext] | None,
         serve: Callable[[Accepted], Awaitable[None]],
         rejected: Rejected,
+        networks: Sequence[Network] = (),
+        check: Check | None = None,
         strangers_max: int = STRANGERS_MAX,
+        waiting_max: int = WAITING_MAX,
         handshake_seconds: float = HANDSHAKE_SECONDS,
         in_thread: InThread = run_in_thread,
+        tenures: Tenures | None = None,
     ) -> None:
+        self._tenures = tenures
         self._sockets = sockets
         self._context = context
         self._serve = serve
         self._rejected = rejected
+        self._networks = tuple(networks)
+        self._seldom = Seldom()
+        self._check = check
         self._handshake_seconds = handshake_seconds
         self._in_thread = in_thread
-        self._strangers = trio.CapacityLimiter(strangers_max)
+        self._strangers = Strangers(strangers_max, waiting_max)
         self._threads = trio.CapacityLimiter(HANDSHAKE_THREADS)
 
     async def run(self, connections: trio.Nursery) -> None:
@@ -205,16 +238,11 @@ class Listener:
 
     async def _accept(self, listening: socket.socket, connections: trio.Nursery) -> None:
         while True:
-            token = object()
-            await self._strangers.acquire_on_behalf_of(token)
-            try:
-                sock, remote = await self._next(listening)
-            except BaseException:
-                self._strangers.release_on_behalf_of(token)
-                raise
-            connections.start_soon(self._admit, sock, remote, token)
+            sock, remote, origin = await self._next(listening)
+            connections.start_soon(self._admit, sock, remote, self._strangers.arrive(origin))
 
-    async def _next(self, listening: socket.socket) -> tuple[socket.socket, str]:
+    async def _next(self, listening: socket.socket) -> tuple[socket.socket, str, str]:
+        """Give the next connection from where it may come, its address, and what shares with it."""
         while True:
             await trio.lowlevel.wait_readable(listening)
             try:
@@ -228,34 +256,60 @@ class Listener:
                 # Anything else is the peer's: it was gone before we came (ECONNABORTED).
                 continue
             sock.setblocking(False)
-            if sock.family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                return sock, f"{name[0]}:{name[1]}"
-            return sock, "@"
+            if sock.family == socket.AF_UNIX:
+                return sock, "@", "@"
+            remote = f"{name[0]}:{name[1]}"
+            if not self._may_come_from(name[0]):
+                sock.close()
+                self._tell_stray(name[0], remote)
+                continue
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            return sock, remote, origin_of(name[0])
 
-    async def _admit(self, sock: socket.socket, remote: str, token: object) -> None:
+    def _may_come_from(self, host: str) -> bool:
+        if not self._networks:
+            return True
+        address = ipaddress.ip_address(host.partition("%")[0])
+        return any(address in network for network in self._networks)
+
+    def _tell_stray(self, host: str, remote: str) -> None:
+        """Say that somebody came from outside of the networks, but not each time."""
+        silent = self._seldom.tell(origin_of(host), trio.current_time())
+        if silent is not None:
+            more = f" ({silent} more since the last line)" if silent else ""
+            self._rejected(remote, f"its address is in none of the networks that may come{more}")
+
+    async def _admit(self, sock: socket.socket, remote: str, stranger: Stranger) -> None:
         accepted: Accepted | None = None
+        deadline = trio.CancelScope()
         try:
             try:
-                with trio.move_on_after(self._handshake_seconds) as deadline:
-                    accepted = await self._handshake(sock, remote)
+                with stranger.scope:
+                    await stranger.admitted.wait()
+                    deadline.deadline = trio.current_time() + self._handshake_seconds
+                    with deadline:
+                        accepted = await self._meet(sock, remote, stranger)
             finally:
-                self._strangers.release_on_behalf_of(token)
-            if deadline.cancelled_caught:
-                self._rejected(remote, f"no TLS handshake within {self._handshake_seconds:g} s")
-            elif accepted is not None:
+                self._strangers.leave(stranger)
+            if accepted is not None:
                 await self._serve(accepted)
+            elif deadline.cancelled_caught:
+                what = "no byte" if self._context is None else "no TLS handshake"
+                self._rejected(remote, f"{what} within {self._handshake_seconds:g} s")
+            elif stranger.sent_away:
+                self._rejected(remote, stranger.sent_away)
         finally:
             if accepted is not None:
                 accepted.stream.close()
             else:
                 sock.close()
 
-    async def _handshake(self, sock: socket.socket, remote: str) -> Accepted | None:
+    async def _meet(self, sock: socket.socket, remote: str, stranger: Stranger) -> Accepted | None:
+        """Wait for the first byte, and for all of the handshake; None if it is not let in."""
+        await trio.lowlevel.wait_readable(sock)
         if self._context is None:
             return Accepted(ByteStream(sock), remote, None, None)
-        await trio.lowlevel.wait_readable(sock)
         try:
             secure = self._context().wrap_socket(
                 sock,
@@ -266,26 +320,50 @@ class Listener:
         except OSError as error:
             self._rejected(remote, _reason_of(error))
             return None
+        accepted: Accepted | None = None
         try:
-            await shake_hands(secure, self._threads, self._in_thread)
-        except OSError as error:
-            self._rejected(remote, _reason_of(error))
-            secure.close()
+            await shake_hands(secure, self._threads, stranger.busy(self._in_thread))
+            accepted = await self._know(secure, remote, stranger)
+        except (OSError, RefusedError, PkiError) as error:
+            shown = secure.shown if isinstance(secure, AcceptedSocket) else b""
+            self._rejected(remote, _reason_of(error), shown)
+        finally:
+            if accepted is None:
+                secure.close()
+        return accepted
+
+    async def _know(
+        self, secure: ssl.SSLSocket, remote: str, stranger: Stranger
+    ) -> Accepted | None:
+        """Look at whom the handshake has verified; None if it is not let in."""
+        certificate = secure.getpeercert(binary_form=True)
+        if secure.session_reused:
+            # OpenSSL does so by TLS 1.2, and Python cannot forbid it. A connection that ends
+            # without a farewell takes its session with it: the next attempt is a whole handshake.
+            self._rejected(remote, "it went on with an old TLS session", certificate or b"")
             return None
-        except BaseException:
-            secure.close()
-            raise
-        return Accepted(
-            ByteStream(secure),
-            remote,
-            secure.selected_alpn_protocol(),
-            secure.getpeercert(binary_form=True),
-        )
+        settle(secure)
+        if certificate is None:
+            await trio.lowlevel.wait_readable(secure)
+        elif self._check is not None:
+            reason = await self._check(certificate, remote)
+            if reason:
+                self._rejected(remote, reason, certificate)
+                return None
+        stream = ByteStream(secure)
+        if self._tenures is not None:
+            # The last thing: from then on the connection is in the book until its stream closes.
+            await self._tenures.admit(
+                stream, remote, threads=self._threads, in_thread=stranger.busy(self._in_thread)
+            )
+        return Accepted(stream, remote, secure.selected_alpn_protocol(), certificate)
 
 
-def _reason_of(error: OSError) -> str:
+def _reason_of(error: OSError | RefusedError | PkiError) -> str:
     if isinstance(error, ssl.SSLError):
         return tls_reason(error, "the client certificate was refused", _REASONS)
+    if not isinstance(error, OSError):
+        return str(error)
     return error.strerror or "the connection was closed during the TLS handshake"
 
 

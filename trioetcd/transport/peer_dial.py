@@ -10,9 +10,11 @@ from typing import Final
 
 import trio
 
-from trioetcd import pki
+from trioetcd.pki import PkiError
 from trioetcd.transport.listener import HANDSHAKE_THREADS, Address
+from trioetcd.transport.peer_check import PeerCheck
 from trioetcd.transport.streams import ByteStream, InThread, run_in_thread, shake_hands, tls_reason
+from trioetcd.transport.tenure import RefusedError, Tenures
 from trioetcd.transport.tls import PEER_ALPN
 
 __all__ = ["Connect", "DialError", "TlsDialler", "connect_tcp", "notice_death", "reason_of"]
@@ -34,8 +36,11 @@ class TlsDialler:
         context: gives the current TLS context at each attempt.
         silence_seconds: how long data may stay unacknowledged, or an idle peer unheard, before
             the kernel gives the connection up.
+        check: judges the certificate that is shown there; by default its usages.
         connect: makes the connection beneath.
         in_thread: runs the cryptography.
+        tenures: judges the peer's certificate after the handshake, and ends the connection when
+            it may not be used any more; without it the handshake alone decides.
     """
 
     def __init__(
@@ -43,11 +48,15 @@ class TlsDialler:
         context: Callable[[], ssl.SSLContext],
         *,
         silence_seconds: float,
+        check: PeerCheck | None = None,
         connect: Connect | None = None,
         in_thread: InThread = run_in_thread,
+        tenures: Tenures | None = None,
     ) -> None:
+        self._tenures = tenures
         self._context = context
         self._silence_seconds = silence_seconds
+        self._judge = check or PeerCheck()
         self._connect = connect or connect_tcp
         self._in_thread = in_thread
         self._threads = trio.CapacityLimiter(HANDSHAKE_THREADS)
@@ -73,26 +82,32 @@ class TlsDialler:
         except OSError as error:  # it was gone before anything was said
             sock.close()
             raise DialError(f"{address}: {reason_of(error)}") from None
+        stream = ByteStream(secure)
         try:
             await shake_hands(secure, self._threads, self._in_thread)
             self._check(secure)
+            if self._tenures is not None:
+                await self._tenures.admit(
+                    stream, str(address), threads=self._threads, in_thread=self._in_thread
+                )
         except OSError as error:
-            secure.close()
+            stream.close()
             raise DialError(f"{address}: {reason_of(error)}") from None
-        except (pki.PkiError, DialError) as error:
-            secure.close()
+        except (PkiError, RefusedError, DialError) as error:
+            stream.close()
             raise DialError(f"{address}: {error}") from None
         except BaseException:
-            secure.close()
+            stream.close()
             raise
-        return ByteStream(secure)
+        return stream
 
-    @staticmethod
-    def _check(secure: ssl.SSLSocket) -> None:
+    def _check(self, secure: ssl.SSLSocket) -> None:
         certificate = secure.getpeercert(binary_form=True)
-        if certificate is None or not pki.may_be_peer(certificate):
-            # One CA may sign members and listeners for clients; the latter are no members.
-            raise DialError("the certificate shown there is not a member's: it lacks a usage")
+        assert certificate is not None, "a server always shows one"
+        # One CA may sign members and listeners for clients; the latter are no members.
+        refusal = self._judge.refusal(certificate)
+        if refusal:
+            raise DialError(f"what listens there is no member: {refusal}")
         if secure.selected_alpn_protocol() not in PEER_ALPN:
             raise DialError("what listens there does not speak the protocol of members")
 

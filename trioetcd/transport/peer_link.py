@@ -9,6 +9,7 @@ sends again what matters.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 
 import trio
@@ -48,6 +49,9 @@ DIAL_SECONDS: Final = 2.0
 
 WRITE_SECONDS: Final = 5.0
 """A peer that takes no byte for so long is given up (etcd: --raft-write-timeout)."""
+
+RENEWAL_SECONDS: Final = 1.0
+"""After how long a new connection is tried again, while the old one is good enough."""
 
 FLUSH_BYTES: Final = 1024 * 1024
 """At most about so much is handed to the socket at a time."""
@@ -144,6 +148,9 @@ class PeerLink:
         self._more = trio.Event()
         self._attempt = trio.CancelScope()
         self._pausing = trio.CancelScope()
+        self._renewal = trio.Event()
+        self._next: ByteStream | None = None
+        self._moved = False
         self._turn = 0
         self._failures = 0
         self._since: float | None = None
@@ -170,12 +177,26 @@ class PeerLink:
             self._tell_lost()
 
     def reconnect(self, addresses: Sequence[Address] | None = None) -> None:
-        """Dial anew at once: credentials have changed, or the peer's `addresses`."""
+        """Dial anew at once: the peer's `addresses` have changed."""
         if addresses is not None:
             self._addresses = tuple(addresses)
             self._turn = 0
         self._failures = 0
+        self._drop_next()
         self._attempt.cancel()
+
+    def _drop_next(self) -> None:
+        if self._next is not None:
+            self._next.close()
+            self._next = None
+
+    def renew(self) -> None:
+        """Move to a connection made with the credentials of now, without losing a message.
+
+        TCP and TLS are done beside the connection in use; then this one is written to its end and
+        closed by both sides, and only then the new one says hello.
+        """
+        self._renewal.set()
 
     def hasten(self) -> None:
         """End the pause between two attempts, if there is one: the peer has shown that it lives."""
@@ -188,29 +209,39 @@ class PeerLink:
 
     async def run(self) -> None:
         """Keep a connection until cancelled."""
+        try:
+            await self._keep()
+        finally:
+            self._drop_next()
+
+    async def _keep(self) -> None:
         while True:
             self._attempt = trio.CancelScope()
             with self._attempt:
                 await self._try()
+                if self._next is not None:
+                    continue
                 with trio.CancelScope() as self._pausing:
                     await trio.sleep(self._pause())
 
     async def _try(self) -> None:
         """Make one connection and use it to its end."""
         self._since = None
+        self._moved = False
         reason = "the connection was dropped to make a new one"
         try:
             reason = await self._use_one()
         finally:
             self._stream = None
             self.active = False
-            self._outbox.clear()
-            self._tell_lost()
-            self._owner.unreachable()
+            if not self._moved:
+                self._outbox.clear()
+                self._tell_lost()
+                self._owner.unreachable()
             since = self._since
             steady = since is not None and trio.current_time() - since >= STEADY_SECONDS
             self._failures = 1 if steady else self._failures + 1
-        if reason != self._reason:
+        if not self._moved and reason != self._reason:
             self._reason = reason
             self._owner.troubled(reason)
 
@@ -219,10 +250,11 @@ class PeerLink:
         if not self._addresses:
             return "it has told no address"
         address = self._addresses[self._turn % len(self._addresses)]
-        stream: ByteStream | None = None
+        stream, self._next = self._next, None
         try:
             with trio.move_on_after(self._dial_seconds) as deadline:
-                stream = await self._dial(address)
+                if stream is None:
+                    stream = await self._dial(address)
                 self._dialler = PeerDialler(self._hello, limits=self._limits)
                 welcome = await greet(stream, self._dialler, address)
             if deadline.cancelled_caught or stream is None:
@@ -264,10 +296,15 @@ class PeerLink:
         self.active = True
         self._more = trio.Event()
         self._more.set()
+        self._renewal = trio.Event()
+        # Also when the peer's certificate may not be used any more: it may have a new one. If it
+        # has not, the connection is cut off soon.
+        stream.on_retire = stream.on_expel = self.renew
         reason = ""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._pump, stream)
+                nursery.start_soon(self._renew)
                 await self._listen(stream)
         except* (_BrokenLinkError, RemoteProtocolError, trio.BrokenResourceError) as group:
             failure: BaseException = group
@@ -281,6 +318,7 @@ class PeerLink:
         while True:
             data = await stream.receive_some()
             if not data:
+                self._moved = self._next is not None
                 raise _BrokenLinkError("the peer closed the connection")
             self._dialler.receive(data)
             self._dialler.next_event()
@@ -290,13 +328,36 @@ class PeerLink:
         while True:
             await self._more.wait()
             self._more = trio.Event()
-            while stream.parked_bytes or self._outbox.waiting:
+            # What waits while the connection is renewed goes out on the next one.
+            while stream.parked_bytes or (self._stream is stream and self._outbox.waiting):
                 with trio.move_on_after(self._write_seconds) as silence:
                     await stream.wait_send_all_might_not_block()
                 if silence.cancelled_caught:
                     raise _BrokenLinkError(f"the peer took nothing for {self._write_seconds:g} s")
                 self._flush(stream)
             self._tell_lost()
+            if self._stream is not stream:
+                stream.end()
+                return
+
+    async def _renew(self) -> None:
+        """Replace the connection when asked to; if that fails, try again later."""
+        while True:
+            await self._renewal.wait()
+            address = self._addresses[self._turn % len(self._addresses)]
+            fresh: ByteStream | None = None
+            with trio.move_on_after(self._dial_seconds), suppress(DialError):
+                fresh = await self._dial(address)
+            if fresh is not None:
+                break
+            await trio.sleep(RENEWAL_SECONDS)
+        self._next = fresh
+        self._stream = None
+        self._more.set()
+        # The pump writes the rest and says that this is all; the peer closes, and `_listen` meets
+        # that.
+        await trio.sleep(self._write_seconds)
+        raise _BrokenLinkError("the peer did not close the connection")
 
     def _flush(self, stream: ByteStream) -> None:
         """Write what is parked, or what waits, in one piece."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final, Protocol
 
 import trio
@@ -41,6 +42,10 @@ class ByteStream(trio.abc.Stream):
         parked_bytes: bytes handed to `send_nowait` that the kernel has not taken yet.
         received_bytes: all that was read.
         sent_bytes: all that the kernel has taken.
+        on_close: called when it is closed.
+        on_expel: called when the other side's certificate may not be used any more: nothing it
+            says counts from now on, and `cut` comes soon. Without it that comes at once.
+        on_retire: called when the other side should come again, since certificates have changed.
 
     Args:
         sock: connected, non-blocking; an `ssl.SSLSocket` must have finished its handshake.
@@ -53,16 +58,24 @@ class ByteStream(trio.abc.Stream):
         self._read: Callable[[int], bytes] = self._secure.read if self._secure else sock.recv
         self._parked = b""
         self.parked_bytes = 0
-        self._closed = False
+        self._closed = self._mute = False
         self._cut_short = False
         self._send_lock = trio.StrictFIFOLock()
         self.received_bytes = 0
         self.sent_bytes = 0
+        self.on_close: Callable[[], object] | None = None
+        self.on_expel: Callable[[], object] | None = None
+        self.on_retire: Callable[[], object] | None = None
 
     @property
     def socket(self) -> socket.socket:
         """The socket, for addresses and certificates."""
         return self._socket
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether there is TLS."""
+        return self._secure is not None
 
     def receive_nowait(self) -> bytes | None:
         """Read what has arrived, at most `READ_BYTES_MAX` bytes.
@@ -80,7 +93,7 @@ class ByteStream(trio.abc.Stream):
             data = self._read(READ_BYTES_MAX)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
-        except ssl.SSLEOFError:
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
             return b""
         except OSError as error:
             raise trio.BrokenResourceError(f"the connection broke: {error}") from error
@@ -100,6 +113,8 @@ class ByteStream(trio.abc.Stream):
                 # Nothing more now, or an error that the next read meets again.
                 break
             if not data:
+                # A farewell inside TLS: the kernel has no more to say of it.
+                self._cut_short = True
                 break
             pieces.append(data)
             size += len(data)
@@ -126,7 +141,7 @@ class ByteStream(trio.abc.Stream):
         Raises:
             trio.BrokenResourceError: the peer or the network broke the connection.
         """
-        if self._closed:
+        if self._mute:
             raise trio.ClosedResourceError("this connection is closed")
         if self._parked:
             data = self._parked + data if data else self._parked
@@ -181,25 +196,58 @@ class ByteStream(trio.abc.Stream):
             raise trio.ClosedResourceError("this connection is closed")
         await trio.lowlevel.wait_writable(self._socket)
 
+    def cut(self) -> None:
+        """End the connection from outside: its reader meets the end, its writer a broken one."""
+        if self._closed:
+            return
+        self._read = _nothing  # what has arrived is not read any more
+        self._say_farewell()
+        with suppress(OSError):
+            # Not SSLSocket's own, which would leave a plain socket behind.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def end(self) -> None:
+        """Say that nothing more will be sent; what comes is still read (TLS: close_notify).
+
+        To be called when nothing is parked.
+        """
+        self._mute = True
+        if self._secure is not None:
+            self._say_farewell()
+        else:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
         """Close at once; what is parked is lost."""
         if self._closed:
             return
-        self._closed = True
+        self._closed = self._mute = True
+        if self.on_close is not None:
+            self.on_close()
         trio.lowlevel.notify_closing(self._socket)
+        self._say_farewell()
+        self._socket.close()
+
+    def _say_farewell(self) -> None:
+        """Send a close_notify if there is room for it; nobody waits for the answer."""
         if self._secure is not None:
-            try:
-                # A close_notify goes out if there is room for it; nobody waits for the answer.
+            with suppress(OSError, ValueError):
                 self._secure.setblocking(False)
                 self._secure.unwrap()
-            except (OSError, ValueError):
-                pass
-        self._socket.close()
+                # The other side has said the same: what is left is a plain socket, of no use here.
+                self._read = _nothing
+                self._cut_short = True
 
     async def aclose(self) -> None:
         """Close at once, as `trio.abc.AsyncResource` has it."""
         self.close()
         await trio.lowlevel.checkpoint()
+
+
+def _nothing(_size: int) -> bytes:
+    """Read from a connection that was cut."""
+    return b""
 
 
 class PrefixedStream(trio.abc.Stream):

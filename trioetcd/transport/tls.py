@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from trioetcd.pki import Bundle
+from trioetcd.transport.shown import remember_shown
 
 __all__ = [
     "CIPHER_SUITES",
@@ -113,6 +114,7 @@ def client_listener_context(
     suites: str = "",
     version_min: str = "TLS1.2",
     version_max: str = "",
+    optional: bool = False,
 ) -> ssl.SSLContext:
     """Make the client listener's context.
 
@@ -123,13 +125,14 @@ def client_listener_context(
         suites: what `select_suites` gave.
         version_min: ``TLS1.2`` or ``TLS1.3``.
         version_max: likewise; empty is the newest there is.
+        optional: whether those are let in, too, who show no certificate; a wrong one is refused.
     """
     context = _context(ssl.PROTOCOL_TLS_SERVER, bundle)
     context.minimum_version = _VERSIONS[version_min]
     context.maximum_version = _VERSIONS[version_max]
     context.set_ciphers(suites or select_suites(())[0])
     context.set_alpn_protocols(list(CLIENT_ALPN))
-    _ask_for_certificates(context, trust)
+    _ask_for_certificates(context, trust, optional=optional)
     return context
 
 
@@ -224,9 +227,12 @@ def _trust(context: ssl.SSLContext, trust: bytes) -> None:
     context.load_verify_locations(cadata=trust.decode("ascii"))
 
 
-def _ask_for_certificates(context: ssl.SSLContext, trust: bytes | None) -> None:
+def _ask_for_certificates(
+    context: ssl.SSLContext, trust: bytes | None, *, optional: bool = False
+) -> None:
     if trust is None:
         context.verify_mode = ssl.CERT_NONE
         return
     _trust(context, trust)
-    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
+    remember_shown(context)

@@ -448,6 +448,11 @@ class GrpcServer:
         return self._connection.closing and not self._streams
 
     @property
+    def announcing(self) -> bool:
+        """Whether the client does not know yet which of its calls are the last that count."""
+        return self._connection.announcing
+
+    @property
     def open_streams(self) -> int:
         """How many streams are open."""
         return len(self._streams)

@@ -44,6 +44,7 @@ class Link(Outbox):
         remote_streams_max: how many streams the peer lets us open.
         last_stream: the highest stream the peer opened (server) or we opened (client).
         closing: GOAWAY is on its way or was received: no new streams.
+        announcing: the last GOAWAY, which names the last stream, waits for a round trip.
         finished_calls: calls answered since the last reset; each pays for one reset.
     """
 
@@ -52,6 +53,7 @@ class Link(Outbox):
         self.remote_streams_max = 2**31
         self.last_stream = -1 if client else 0
         self.closing = False
+        self.announcing = False
         self.finished_calls = 0
         self._now = 0.0
         self._events: list[Event] = []
@@ -199,6 +201,7 @@ class Link(Outbox):
                 self._count_noise()
             if payload == _PING_DRAIN and self.closing and self._final_stream is None:
                 self._final_stream = self.last_stream
+                self.announcing = False
                 self.out.append(frames.goaway_frame(self.last_stream, frames.NO_ERROR))
             return
         self._count_noise()
@@ -272,6 +275,7 @@ class Link(Outbox):
         if self.client:
             self.out.append(frames.goaway_frame(0, frames.NO_ERROR))
             return
+        self.announcing = True
         self.out.append(frames.goaway_frame(frames.STREAM_ID_MAX, frames.NO_ERROR))
         self._pings_asked += 1
         self.out.append(frames.ping_frame(_PING_DRAIN, ack=False))
