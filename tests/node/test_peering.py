@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import trio
+from cryptography import x509
 
 from tests.runtime.member import Disk, running
 from trioetcd import pki, raft
@@ -28,6 +29,7 @@ from trioetcd.runtime.server import Server
 from trioetcd.runtime.trace import Log
 from trioetcd.testing.cluster import free_port
 from trioetcd.transport.credentials import Credentials, load
+from trioetcd.transport.tenure import LEAVING_LOOKS
 from trioetcd.url import parse_url
 from trioetcd.values import Index, MemberID, Term
 
@@ -153,6 +155,41 @@ async def test_a_turns_messages_reach_the_other_nodes_replica(
 
         await until(lambda: counter.value > 0)
         await two.server.driver.wait_turn()
+
+
+async def test_a_revoked_peer_loses_its_connections_and_gets_no_new_one(
+    tmp_path: Path, authorities: Authorities
+) -> None:
+    """Both ways: what it dialled ends and is refused, what was dialled to it ends too."""
+    async with (
+        node(tmp_path / "a", authorities) as one,
+        node(tmp_path / "b", authorities) as two,
+    ):
+        other = MemberID(2)
+        two.peering.peers.local = two.peering.peers.local._replace(id=other)
+        two.peering._door._local = two.peering.peers.local
+        own = one.server.replica.member_id
+        for found, member in ((one, Member(id=other, name="", peer_urls=(two.url,))), (two, None)):
+            if member is not None:
+                found.server.membership.apply(*encode_change(Addition(member, 1)))
+            found.peering.turned(Outputs())
+        await until(lambda: one.peering.peers.is_active(other))
+        await until(lambda: two.peering.peers.is_active(own))
+        await until(lambda: len(one.credentials.callers) == len(one.credentials.peers) == 1)
+        pair = (tmp_path / "b" / "peer.crt").read_bytes()
+        serial = x509.load_pem_x509_certificate(pair).serial_number
+        crl = tmp_path / "peer-crl.pem"
+        crl.write_bytes(pki.revocation_list(authorities.peer, now=NOW, serials=[serial]))
+        files, _ = credential_files(replace(one.config, peer_crl_file=str(crl)), now=NOW)
+        assert one.credentials.replace(load(files, now=NOW))
+        for _ in range(LEAVING_LOOKS + 1):
+            await one.credentials.look()
+
+        await until(lambda: not one.peering.peers.is_active(other))
+        await until(lambda: not two.peering.peers.is_active(own))
+        assert len(one.credentials.callers) == len(one.credentials.peers) == 0
+        failures = one.server.metrics.trioetcd_handshake_failures_total
+        await until(lambda: failures.value > 0)
 
 
 async def test_a_peer_port_in_use_is_named(tmp_path: Path, authorities: Authorities) -> None:
