@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from trioetcd import pki
 from trioetcd.node.pki_files import PkiFiles, save_pair, write_private
 from trioetcd.pki import CertifiedKey, Role
 from trioetcd.schema import messages
+from trioetcd.testing.cluster import running_member
 
 WATCH = "/etcdserverpb.Watch/Watch"
 PUT = "/etcdserverpb.KV/Put"
@@ -232,3 +234,11 @@ async def test_the_made_list_of_revoked_clients_is_used(tmp_path: Path) -> None:
             await client.wait(lambda: reply.ended)
 
         assert reply.status == (1, "etcdserver: watch canceled")
+
+
+def test_a_hang_up_does_not_end_the_process(tmp_path: Path) -> None:
+    """SIGHUP, which ends a process that has not asked for it, has certificates read again."""
+    with running_member(tmp_path) as server:
+        server.process.send_signal(signal.SIGHUP)
+        assert server.exit_code(seconds=1) is None
+        assert any("reading certificates again" in line for line in server.log)

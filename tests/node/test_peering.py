@@ -28,6 +28,7 @@ from trioetcd.runtime.clock import SystemEntropy
 from trioetcd.runtime.server import Server
 from trioetcd.runtime.trace import Log
 from trioetcd.testing.cluster import free_port
+from trioetcd.testing.node_life import Diary
 from trioetcd.transport.credentials import Credentials, load
 from trioetcd.transport.tenure import LEAVING_LOOKS
 from trioetcd.url import parse_url
@@ -169,10 +170,9 @@ async def test_a_revoked_peer_loses_its_connections_and_gets_no_new_one(
         two.peering.peers.local = two.peering.peers.local._replace(id=other)
         two.peering._door._local = two.peering.peers.local
         own = one.server.replica.member_id
-        for found, member in ((one, Member(id=other, name="", peer_urls=(two.url,))), (two, None)):
-            if member is not None:
-                found.server.membership.apply(*encode_change(Addition(member, 1)))
-            found.peering.turned(Outputs())
+        member = Member(id=other, name="", peer_urls=(two.url,))
+        one.server.membership.apply(*encode_change(Addition(member, 1)))
+        one.peering.turned(Outputs())
         await until(lambda: one.peering.peers.is_active(other))
         await until(lambda: two.peering.peers.is_active(own))
         await until(lambda: len(one.credentials.callers) == len(one.credentials.peers) == 1)
@@ -189,6 +189,9 @@ async def test_a_revoked_peer_loses_its_connections_and_gets_no_new_one(
         await until(lambda: not two.peering.peers.is_active(own))
         assert len(one.credentials.callers) == len(one.credentials.peers) == 0
         failures = one.server.metrics.trioetcd_handshake_failures_total
+        diary = Diary()
+        urls = [parse_url(one.url)]
+        assert await ask(urls, two.config, Machine(), two.credentials, diary) is None
         await until(lambda: failures.value > 0)
 
 
