@@ -76,7 +76,7 @@ REFUSALS = [
     ("--allow-client-cidrs=10.0.0.1/8", "10.0.0.1/8 has host bits set; write a network as"),
     ("--allow-client-cidrs=10.0.0.0/8,home", "'home' does not appear to be"),
     ("--peer-cert-file=c --peer-key-file=k", "--peer-trusted-ca-file must be given, too"),
-    ("--client-crl-file=f", "--client-crl-file is refused: revocation lists"),
+    ("--cert-file=c --key-file=k --client-crl-file=f", "--client-crl-file needs --trusted-ca-file"),
     ("--discovery-srv=example.org", "list the members in --initial-cluster"),
     ("--enable-v2=true", "--enable-v2 is gone"),
 ]

@@ -219,6 +219,10 @@ def _check_client_tls(config: Config) -> Iterator[str]:
             "--client-cert-allowed-cn and --client-cert-allowed-hostname need certificates to look "
             "at; give --cert-file, --key-file and --trusted-ca-file"
         )
+    if config.client_crl_file and not config.client_cert_required:
+        raise ConfigError(
+            "--client-crl-file needs --trusted-ca-file: without it no client shows a certificate"
+        )
     if not config.cert_file:
         if config.trusted_ca_file:
             raise ConfigError(
