@@ -1,6 +1,6 @@
 """A certificate and its key, replaced together by one rename.
 
-The decision is docs/adr/00NN-a-pair-is-replaced-by-one-link.md.
+The decision is docs/adr/0021-a-pair-is-replaced-by-one-link.md.
 
 Two files cannot be renamed at once, and a crash between the two would leave a key that does not
 belong to its certificate. So a pair that is replaced moves behind one link::
