@@ -608,6 +608,14 @@ for (_stage, _rpc), _row in IN_VAIN.items():
 
     _add(_rpc, _row, _stage, _waited)
 
+# -- A client whose certificate was revoked ----------------------------------------------------
+
+
+@case("Watch/Watch", errors.WATCH_CANCELED, on="revoked")
+def _watch_of_a_revoked_client(stage: Stage) -> Said:
+    return stage.told("Watch/Watch")
+
+
 # -- What is not provoked ---------------------------------------------------------------------
 
 REFUSED: Final[dict[str, str]] = {

@@ -9,11 +9,13 @@ import pytest
 
 from tests.letter import troubles, waits
 from tests.letter.auth_cases import set_users
-from tests.letter.caller import OK
+from tests.letter.caller import OK, Caller
 from tests.letter.stages import Stage
 from tests.proof.cluster import Cluster
 from tests.proof.member import Member
 from tests.proof.proxy import Proxy, ProxyThread
+from trioetcd.cli.certs import certs
+from trioetcd.node.pki_files import PkiFiles
 from trioetcd.schema import messages as m
 
 QUICK = ("--heartbeat-interval=50", "--election-timeout=500")
@@ -114,6 +116,27 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     stage.results.update({rpc: stream.next()[0] for rpc, stream in streams.items()})
     stage.caller.close()
     return stage
+
+
+@pytest.fixture(scope="session")
+def revoked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Give a member that was told of a client's revocation while the client watched."""
+    member = Member("trioetcd", tmp_path_factory.mktemp("revoked"))
+    member.start()
+    given = PkiFiles(member.data_dir / "pki")
+    where = f"--data-dir={member.data_dir}"
+    assert certs(["issue", "client", "alice", where]) == 0
+    alice = given.client("alice")
+    caller = Caller(member.address, member.ca, alice, given.key_of(alice))
+    stage = Stage(member, caller)
+    create = m.WatchRequest(create_request=m.WatchCreateRequest(key=b"k"))
+    watch = caller.open("Watch/Watch", create)
+    assert watch.next()[0] == OK
+    assert certs(["revoke", "alice", where]) == 0
+    stage.results["Watch/Watch"] = watch.next()[0]
+    yield stage
+    caller.close()
+    member.kill()
 
 
 @pytest.fixture(scope="session")

@@ -10,19 +10,15 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import pytest
-import trio
 
 from tests.frontend.foreign import Front
 from trioetcd import errors
 from trioetcd.api import maintenance
 from trioetcd.api.terms import Terms
-from trioetcd.errors import ErrorRow, EtcdError
-from trioetcd.keyrange import KeyRange
-from trioetcd.mvcc import WatchSession
+from trioetcd.errors import ErrorRow
 from trioetcd.ports import Sink
 from trioetcd.replica import Outputs, consensus
 from trioetcd.runtime.server import Answer
-from trioetcd.runtime.watch_feed import WatchStream
 from trioetcd.schema import messages as m
 from trioetcd.schema.messages import Message
 
@@ -103,45 +99,7 @@ def depose_the_lessor(front: Front, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(server, "ask_leader", ask_here)
 
 
-class _CutShort:
-    """A watch stream that ends when the first answer has been sent."""
-
-    def __init__(self, stream: WatchStream, scope: trio.CancelScope) -> None:
-        self._stream = stream
-        self._scope = scope
-        self.prompt = None
-
-    async def next(self, session: WatchSession) -> bool:
-        return await self._stream.next(session)
-
-    async def send(self, messages: list[bytes], /) -> None:
-        await self._stream.send(messages)
-        self._scope.cancel()
-
-
-def cancel_watches(front: Front, patch: pytest.MonkeyPatch) -> None:
-    """Let the member cancel a stream of watches."""
-    watch = front.server.watch
-
-    async def watch_for_a_while(
-        stream: WatchStream, permit: Callable[[KeyRange], EtcdError | None]
-    ) -> None:
-        with trio.CancelScope() as scope:
-            await watch(_CutShort(stream, scope), permit)
-        raise EtcdError(errors.WATCH_CANCELED)
-
-    patch.setattr(front.server, "watch", watch_for_a_while)
-
-
 INJECTIONS: Final[dict[ErrorRow, Injection]] = {
-    errors.WATCH_CANCELED: Injection(
-        "Watch/Watch",
-        m.WatchRequest(create_request=m.WatchCreateRequest(key=b"k")),
-        "etcd makes it when a stream's context ends, and then nobody is there to read it: 3.5.1 "
-        "resets the stream. A member that stops says so (Stopped), for a Go client takes Canceled "
-        "for the watch's end and Unavailable for a reason to come again",
-        cancel_watches,
-    ),
     errors.CLUSTER_VERSION_UNAVAILABLE: Injection(
         "Maintenance/Downgrade",
         DOWNGRADE,

@@ -85,11 +85,6 @@ async def test_what_is_said_in_an_injected_state(
 
 SHOWN = {
     errors.NOT_CAPABLE: ("put k v", 1, "Error: etcdserver: not capable"),
-    errors.WATCH_CANCELED: (
-        "watch k",
-        5,
-        "watch was canceled (rpc error: code = Canceled desc = etcdserver: watch canceled)",
-    ),
     errors.NOT_PRIMARY_LESSOR: (
         "lease keep-alive --once 1",
         2,
