@@ -20,6 +20,7 @@ from trioetcd.frontend.admission import Frontend
 from trioetcd.replica import ReplicaConfig
 from trioetcd.runtime.server import Server, ServerLimits
 from trioetcd.runtime.trace import Log
+from trioetcd.testing.node_life import in_loop
 from trioetcd.transport.listener import Accepted, Address, Listener, open_sockets
 from trioetcd.wire import Limits
 
@@ -110,6 +111,7 @@ async def front(
             context=server_context if secure else None,
             serve=serve,
             rejected=lambda _, reason, _shown=b"": rejected.append(reason),
+            in_thread=in_loop,  # a mock clock does not wait for threads
         )
         nursery.start_soon(frontend.run_deadlines)
         nursery.start_soon(frontend.run_keepalive)

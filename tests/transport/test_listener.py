@@ -20,6 +20,7 @@ import trio.testing
 from tests.transport.pairs import NOW, PROFILE, authority, bundle, client_context, server_context
 from trioetcd import pki
 from trioetcd.pki import Role
+from trioetcd.testing.node_life import in_loop
 from trioetcd.transport import tls
 from trioetcd.transport.listener import (
     HANDSHAKE_SECONDS,
@@ -122,14 +123,6 @@ async def door(
         connections.start_soon(accept)
         yield found
         connections.cancel_scope.cancel()
-
-
-async def in_loop(
-    work: Callable[[], object], /, *, limiter: trio.CapacityLimiter | None = None
-) -> object:
-    """Do what others do in a thread: a mock clock does not wait for threads."""
-    await trio.lowlevel.checkpoint()
-    return work()
 
 
 async def receive_exactly(stream: trio.SocketStream, size: int) -> bytes:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
@@ -20,6 +20,7 @@ from trioetcd.api.router import Router
 from trioetcd.errors import DEADLINE_EXCEEDED, STOPPED, WATCH_CANCELED, Code, EtcdError, unread
 from trioetcd.frontend.call_stream import CallStream
 from trioetcd.frontend.http import HttpDoor
+from trioetcd.frontend.turns import Turns
 from trioetcd.pki import NOWHERE, Origin
 from trioetcd.runtime.metrics import MethodCalls, Metrics
 from trioetcd.schema import messages
@@ -27,7 +28,7 @@ from trioetcd.transport.streams import ByteStream
 from trioetcd.wire import GrpcServer, Head, Limits, RemoteProtocolError, grpc
 from trioetcd.wire.grpc import ServerEvent
 
-__all__ = ["GrpcConnection", "Turns"]
+__all__ = ["GrpcConnection"]
 
 TURN_SECONDS: Final = 0.002
 """How long a connection's reads may take before others have their turn."""
@@ -36,20 +37,6 @@ MOVING_SECONDS: Final = 2.0
 """A client that is to come again has so long to close this connection once it is idle."""
 
 _OK: Final = Code.OK  # looking up a member of an enumeration is a call in Python 3.11
-
-
-class Turns(Protocol):
-    """When the member takes in what was proposed, as a connection sees it."""
-
-    @property
-    def crowded(self) -> bool:
-        """Whether many are served, so that turns come all the time."""
-
-    def flush_later(self, flush: Callable[[], None], /) -> None:
-        """Let a turn come, and call `flush` when it has handed its batch to the disk."""
-
-    def not_alone(self) -> None:
-        """Note that more was done than one call that waits."""
 
 
 class GrpcConnection:
@@ -104,8 +91,7 @@ class GrpcConnection:
         self._scope = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._calls: dict[int, MethodCalls | None] = {}
-        self._draining = self._moving = self._expelled = False
-        self._ended = False
+        self._draining = self._moving = self._expelled = self._ended = False
 
     def _note(self, head: Head) -> object:
         """See a list of headers for the first time."""
