@@ -12,8 +12,8 @@ PYTHON ?= $(shell for python in /usr/bin/python3 python3 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 BUDGET ?= 60m
-# Two workers on two cores; -n 0 runs the tests in this process.
-WORKERS ?= 2
+# Four workers on two cores, for the tests with processes wait; -n 0 runs the tests in this process.
+WORKERS ?= 4
 
 .PHONY: help run test fast check format tidy ci proof scan bench clean clients
 

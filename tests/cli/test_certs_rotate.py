@@ -99,7 +99,7 @@ def presented(capsys: pytest.CaptureFixture[str], cluster: Cluster, purpose: str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("purpose", ["peer", "client"])
+@pytest.mark.parametrize("purpose", ["peer", pytest.param("client", marks=pytest.mark.proof)])
 def test_a_ca_is_replaced_member_by_member(
     cluster: Cluster, capsys: pytest.CaptureFixture[str], purpose: str
 ) -> None:

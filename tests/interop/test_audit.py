@@ -131,6 +131,7 @@ def put_until_killed(server: ServerProcess, etcdctl: Path) -> int:
     return done
 
 
+@pytest.mark.parametrize("etcdctl", ["3.5"], indirect=True)
 def test_a_killed_member_goes_on_with_its_chain(etcdctl: Path, tmp_path: Path) -> None:
     """Every put that was answered is in the log; the chain holds over the crash."""
     log = tmp_path / "audit.log"
@@ -154,6 +155,7 @@ def test_a_killed_member_goes_on_with_its_chain(etcdctl: Path, tmp_path: Path) -
     assert (False, True) == (found["whole"], bool(found["breaks"]))
 
 
+@pytest.mark.parametrize("etcdctl", ["3.5"], indirect=True)
 def test_rotation_by_rename_and_hangup(etcdctl: Path, tmp_path: Path) -> None:
     """As logrotate does it: the chain goes on in a new file, and no record is lost."""
     log, old = tmp_path / "audit.log", tmp_path / "audit.log.1"

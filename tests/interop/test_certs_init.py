@@ -74,6 +74,7 @@ def running(commands: list[str], directory: Path) -> Iterator[None]:
         yield
 
 
+@pytest.mark.parametrize("etcdctl", ["3.5"], indirect=True)
 def test_the_printed_commands_make_a_cluster(
     tmp_path: Path,
     places: list[str],

@@ -102,7 +102,13 @@ STEPS: tuple[Callable[[Layout, str], None], ...] = (start, advance, finish)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("make", "purpose"), [(make_single, "client"), (make_cluster, "peer")])
+@pytest.mark.parametrize(
+    ("make", "purpose"),
+    [
+        (make_single, "client"),
+        pytest.param(make_cluster, "peer", marks=pytest.mark.proof),
+    ],
+)
 @pytest.mark.parametrize("step", range(3))
 def test_a_crash_at_any_point_loses_no_trust(
     tmp_path: Path, make: Callable[[Path], None], purpose: str, step: int
