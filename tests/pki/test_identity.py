@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.pki.material import NOW, plain
 from trioetcd import pki
@@ -34,6 +38,20 @@ def test_a_client_needs_no_names_but_its_own() -> None:
     identity = pki.identity_of(der(plain("alice", issuer=CA, hosts=())))
 
     assert ("alice", (), ()) == identity[:3]
+
+
+def test_who_has_two_names_has_none() -> None:
+    """Of several common names one library takes the first and another the last: nobody is meant."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each) for each in ("eve", "root")])
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+
+    assert pki.identity_of(signed.public_bytes(serialization.Encoding.DER)).common_name == ""
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ class Identity(NamedTuple):
     """The names in a certificate.
 
     Attributes:
-        common_name: the subject's common name, which etcd takes as the user; may be empty.
+        common_name: the subject's common name, which etcd takes as the user; empty if there is
+            none, or more than one: then it is not said who this is.
         dns: DNS names.
         uris: URIs.
         fingerprint: SHA-256 of the certificate, hexadecimal.
@@ -68,7 +69,7 @@ def identity_of(der: bytes) -> Identity:
         dns = tuple(alternative.value.get_values_for_type(x509.DNSName))
         uris = tuple(alternative.value.get_values_for_type(x509.UniformResourceIdentifier))
     return Identity(
-        str(names[0].value) if names else "",
+        str(names[0].value) if len(names) == 1 else "",
         dns,
         uris,
         certificate.fingerprint(hashes.SHA256()).hex(),

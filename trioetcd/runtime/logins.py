@@ -18,6 +18,7 @@ from trioetcd.auth import (
     Authentication,
     AuthStore,
     TokenTable,
+    cost_of,
     digest_of,
     draw_secret,
     encode_authentication,
@@ -223,10 +224,12 @@ class Logins:
         known = self._auth.get_user(user)
         if known is not None and known.no_password:
             raise EtcdError(NO_PASSWORD_USER)
+        hashed, counts = self._auth.hash_for(user)
         fits = await self.passwords.fits(
             user,
             password,
-            b"" if known is None else known.password,
+            hashed if counts else b"",
+            cost=cost_of(hashed),
             revision=self._auth.revision,
             address=remote.rpartition(":")[0] or remote,
         )

@@ -68,7 +68,14 @@ class Passwords:
         return hashed
 
     async def fits(
-        self, user: str, password: str, hashed: bytes, *, revision: int, address: str
+        self,
+        user: str,
+        password: str,
+        hashed: bytes,
+        *,
+        cost: int | None,
+        revision: int,
+        address: str,
     ) -> bool:
         """Say whether a password is a user's.
 
@@ -77,6 +84,8 @@ class Passwords:
             password: what was shown.
             hashed: the user's hash; empty for a user that does not exist, of which nothing is
                 told by how long this takes.
+            cost: how dear the check is to be where there is no hash: as dear as for some user
+                who has one; None for what new hashes cost.
             revision: the auth revision at which that is so.
             address: where the client is.
 
@@ -100,19 +109,19 @@ class Passwords:
                     return True
             self._checking[login] = trio.Event()
             try:
-                return await self._check(login, user, password, hashed, revision, address)
+                check = partial(verify_password, password, hashed, cost=cost or self._cost)
+                return await self._check(login, user, check, revision, address)
             finally:
                 self._checking.pop(login).set()
         finally:
             self._waiting -= 1
 
     async def _check(
-        self, login: bytes, user: str, password: str, hashed: bytes, revision: int, address: str
+        self, login: bytes, user: str, check: Callable[[], bool], revision: int, address: str
     ) -> bool:
         await self._backoff.begin(user, address)
         fits: bool | None = None
         try:
-            check = partial(verify_password, password, hashed, cost=self._cost)
             fits = bool(await self._in_thread(check, limiter=self._limiter))
         finally:
             self._backoff.end(user, address, fits=fits)
