@@ -134,8 +134,8 @@ def revoked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     assert watch.next()[0] == OK
     assert certs(["revoke", "alice", where]) == 0
     stage.results["Watch/Watch"] = watch.next()[0]
-    yield stage
     caller.close()
+    yield stage
     member.kill()
 
 

@@ -169,8 +169,8 @@ class MemoryBackend:
 
     def size(self) -> int:
         """Give the bytes of all keys and values."""
-        # A list in one go: a batch may be written by another thread meanwhile.
-        return sum(len(key) + len(value) for key, value in list(self._open().rows.items()))
+        with self._state.changing:  # a batch may be written by another thread meanwhile
+            return sum(len(key) + len(value) for key, value in self._open().rows.items())
 
     def close(self) -> None:
         """Close; the rows are kept for whoever still reads, and are gone after that."""

@@ -22,7 +22,7 @@ import traceback
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -366,8 +366,13 @@ def _repeatable(seed: int) -> Iterator[None]:
         gc.collect()
 
 
-def _open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+def _open_files(directory: Path) -> list[str]:
+    """Give the open files that lie in a directory, or did; others' come and go in this process."""
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # what lists them is gone by now
+            found.append(str(descriptor.readlink()))
+    return [target for target in found if target.startswith(f"{directory}/")]
 
 
 def run(plan: Plan, *, log: TextIO | None = None) -> Report:
@@ -382,7 +387,6 @@ def run(plan: Plan, *, log: TextIO | None = None) -> Report:
         Violation: a file was left open.
     """
     report = Report(plan)
-    files = _open_files()
     place = MEMORY if MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(dir=place) as name, _repeatable(plan.seed):
         simulation = _Run(plan, Path(name), report)
@@ -395,8 +399,8 @@ def run(plan: Plan, *, log: TextIO | None = None) -> Report:
         finally:
             if log is not None:
                 _tell(simulation.lives, log)
-    left = _open_files() - files
-    require(left <= 0, "{} files are left open", left)
+        left = _open_files(Path(name))
+        require(not left, "files are left open: {}", left)
     return report
 
 
