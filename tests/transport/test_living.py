@@ -121,7 +121,7 @@ async def test_what_is_being_written_is_not_taken_for_the_whole(
         before = words.loads
         for length in range(1, 20):
             words.one.write_text("x" * length)
-            await trio.sleep(LOOK_SECONDS)
+            await trio.sleep(0.6 * LOOK_SECONDS)
         assert before == words.loads
         words.two.write_text("x" * 19)
         await trio.sleep(1)
