@@ -416,7 +416,9 @@ class Watchful(Caller):
         super().answer(call, response)
 
 
-async def test_the_file_has_it_before_the_client(tmp_path: Path) -> None:
+async def test_the_file_has_it_before_the_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All records of a turn are in the file, by one write, before its first answer is queued."""
     async with audited(tmp_path / "log") as member:
         writes: list[int] = []
@@ -426,7 +428,7 @@ async def test_the_file_has_it_before_the_client(tmp_path: Path) -> None:
             writes.append(data.count(b"\n"))
             append(data)
 
-        member.log._file.append = counted  # type: ignore[method-assign]  # to count
+        monkeypatch.setattr(member.log._file, "append", counted)
         callers = [Watchful(), Watchful()]
         for caller in callers:
             caller.path = member.path

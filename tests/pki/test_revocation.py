@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.pki.material import NOW, plain
 from trioetcd import pki
@@ -28,7 +29,8 @@ def test_the_revocation_list_is_signed_and_lasts_as_long_as_its_authority() -> N
     revoked = x509.load_pem_x509_crl(pki.revocation_list(CA, now=NOW, serials=[7]))
     key = issuer.public_key()
 
-    assert revoked.is_signature_valid(key)  # type: ignore[arg-type]  # an EC key, as made
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    assert revoked.is_signature_valid(key)
     assert [7] == [entry.serial_number for entry in revoked]
     assert issuer.not_valid_after_utc == revoked.next_update_utc
 

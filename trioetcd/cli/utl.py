@@ -74,7 +74,7 @@ def _utl() -> None:
     \b
     trioetcdutl audit verify audit.log         is it as it was written?
     trioetcdutl audit verify audit.log.* audit.log
-    """  # noqa: D301  # click wants the character itself
+    """
 
 
 @_utl.command("version")

@@ -67,7 +67,7 @@ def _certs() -> None:
     trioetcd certs init --out certs n1=10.0.0.1 n2=10.0.0.2 n3=10.0.0.3
     trioetcd certs issue client alice --data-dir certs
     trioetcd certs revoke alice --data-dir certs
-    """  # noqa: D301  # click wants the character itself
+    """
 
 
 for _command in (

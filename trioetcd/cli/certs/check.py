@@ -89,7 +89,7 @@ def check(
     \b
     trioetcd certs check certs --endpoint 10.0.0.1:2379 --peer-endpoint 10.0.0.1:2380
     trioetcd certs check -o prom > /var/lib/node_exporter/trioetcd.prom
-    """  # noqa: D301  # click wants the character itself
+    """
     now = datetime.now(UTC)
     try:
         limits = Limits(_span(warn), _span(crit))

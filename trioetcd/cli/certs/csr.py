@@ -38,7 +38,7 @@ def csr() -> None:
     trioetcd certs csr new n1 --host 10.0.0.1            on the node
     trioetcd certs csr show n1.csr                       where the CA is
     trioetcd certs csr sign n1.csr --role server --data-dir certs --approve
-    """  # noqa: D301  # click wants the character itself
+    """
 
 
 @csr.command("new")

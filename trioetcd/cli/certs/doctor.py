@@ -65,7 +65,7 @@ def doctor(
     \b
     trioetcd certs doctor certs --live
     trioetcd certs doctor --config /etc/trioetcd/trioetcd.yaml
-    """  # noqa: D301  # click wants the character itself
+    """
     now = datetime.now(UTC)
     try:
         examined, layout = _examined(place, config_file)

@@ -24,7 +24,7 @@ def env(data_dir: Path, user: str, endpoints: str | None) -> None:
 
     \b
     eval "$(trioetcd certs env)"
-    """  # noqa: D301  # click wants the character itself
+    """
     place = find_place(data_dir)
     files = place.files
     authority = files.client_ca if files.client_ca.exists() else place.authority(Role.CLIENT)

@@ -105,7 +105,7 @@ def _k8s_secret(
 
     \b
     trioetcd certs export k8s-secret apiserver --data-dir certs | kubectl apply -f -
-    """  # noqa: D301  # click wants the character itself
+    """
     parts = _read(user, data_dir)
     metadata = {"name": secret or f"trioetcd-{user}".lower()}
     if not _OBJECT_NAME.fullmatch(metadata["name"]):

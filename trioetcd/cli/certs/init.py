@@ -68,7 +68,7 @@ def init(
     trioetcd certs init --out certs n1=10.0.0.1 n2=10.0.0.2,n2.example.org n3=10.0.0.3
     trioetcd certs init --out certs n1=localhost:2379 n2=localhost:22379 n3=localhost:32379
     trioetcd certs init --out default.etcd/pki     as the member's own first start would
-    """  # noqa: D301  # click wants the character itself
+    """
     profile = read_profile(profile_file)
     told = [member_file.read_member(member) for member in members]
     for path, option in ((at, "--at"), (member_data_dir, "--member-data-dir")):

@@ -33,7 +33,7 @@ def list_command(places: tuple[Path, ...], output: str) -> None:
     \b
     trioetcd certs list certs
     trioetcd certs list certs/n1 /etc/kubernetes/pki/etcd -o json
-    """  # noqa: D301  # click wants the character itself
+    """
     now = datetime.now(UTC)
     entries = collect(places or (Path("default.etcd"),))
     if output == "json":

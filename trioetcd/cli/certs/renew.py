@@ -112,7 +112,7 @@ def renew(
     trioetcd certs renew all --data-dir certs
     trioetcd certs renew n1 clients/alice --data-dir certs --if-needed
     trioetcd certs renew all --data-dir certs --daemon --exec 'rsync -a certs/n1/ n1:/etc/trioetcd'
-    """  # noqa: D301  # click wants the character itself
+    """
     try:
         if command and not daemon:
             raise click.UsageError("--exec needs --daemon; a shell can do it after this command")

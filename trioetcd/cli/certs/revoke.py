@@ -59,7 +59,7 @@ def revoke(
     \b
     trioetcd certs revoke alice --reason key-compromise --data-dir certs
     trioetcd certs revoke --cert stolen.crt --data-dir certs
-    """  # noqa: D301  # click wants the character itself
+    """
     if sum(given is not None for given in (name, serial, certificate)) != 1:
         raise click.UsageError("say whose certificate: NAME, or --serial, or --cert FILE")
     place = None if authority else find_place(data_dir)

@@ -56,7 +56,7 @@ def rotate() -> None:
 
     Each step asks the members before it does anything that they must be ready for, and can be run
     again. `undo` turns round at any point before the end.
-    """  # noqa: D301  # click wants the character itself
+    """
 
 
 @rotate.command("start")

@@ -53,7 +53,7 @@ def show(sources: tuple[str, ...], *, chain: bool, pem: bool) -> None:
     \b
     trioetcd certs show certs/n1/server.crt
     trioetcd certs show --chain 10.0.0.1:2379
-    """  # noqa: D301  # click wants the character itself
+    """
     now = datetime.now(UTC)
     for source in sources:
         found = read_source(source)

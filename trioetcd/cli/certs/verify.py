@@ -47,7 +47,7 @@ def verify(
     \b
     trioetcd certs verify certs/n1/server.crt --host 10.0.0.1
     trioetcd certs verify 10.0.0.1:2379 --ca certs/ca/client-ca.crt --role server --host 10.0.0.1
-    """  # noqa: D301  # click wants the character itself
+    """
     chain = b"".join(read_source(source))
     path = Path(source)
     if path.exists():
